@@ -1,0 +1,28 @@
+"""The table of checks. A code is never reused."""
+
+from __future__ import annotations
+
+from veritem.checks.base import Check
+from veritem.checks.level_0.background import Background
+from veritem.checks.level_0.centring import Centring
+from veritem.checks.level_0.global_b_factor import GlobalBFactor
+from veritem.checks.level_0.handedness import Handedness
+from veritem.checks.level_0.local_b_factor import LocalBFactor
+from veritem.checks.level_0.local_occupancy import LocalOccupancy
+from veritem.checks.level_0.local_quality import LocalQuality
+from veritem.checks.level_0.mask import Mask
+
+CHECKS: tuple[type[Check], ...] = (
+    Centring,
+    Mask,
+    Background,
+    GlobalBFactor,
+    LocalQuality,
+    LocalBFactor,
+    LocalOccupancy,
+    Handedness,
+)
+
+LEVELS: dict[str, str] = {
+    "0": "The map",
+}

@@ -1,0 +1,65 @@
+"""The table of derived values."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# What a submission offers by name. Optional inputs are None when they were not given.
+INPUTS: dict[str, str] = {
+    "density_map": "the map",
+    "given_contour_level": "a contour level",
+    "reported_resolution": "a reported resolution",
+    "molecular_weight": "a molecular weight",
+    "seed": "a random seed",
+    "threads": "a number of threads",
+}
+
+# Every module that defines derived values; imported when a plan is made.
+MODULES = ("masks", "noise", "spectra", "bands", "views")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """One derived value.
+
+    name: what other derived values and checks call it.
+    needs: the names of its parameters, in order.
+    persist: keep it in the output folder, so that a run that was stopped need not compute it again. For what takes
+        many seconds and few megabytes.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    needs: tuple[str, ...]
+    persist: bool = False
+
+
+DERIVED: dict[str, Derived] = {}
+
+
+def derived(function: Callable[..., Any] | None = None, *, persist: bool = False) -> Callable[..., Any]:
+    """Put a function on the table of derived values under its own name.
+
+    Raises ValueError when the name is taken by an input or by another derived value.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__
+        known = DERIVED.get(name)
+        if name in INPUTS or (known is not None and known.function.__module__ != function.__module__):
+            raise ValueError(f"'{name}' is on the table already. Derived values need names of their own; rename it.")
+        DERIVED[name] = Derived(name, function, tuple(inspect.signature(function).parameters), persist)
+        return function
+
+    return register(function) if function is not None else register
+
+
+def load_all() -> dict[str, Derived]:
+    """Import every module of derived values and return the table."""
+    for module in MODULES:
+        importlib.import_module(f"veritem.derived.{module}")
+    return DERIVED

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: the mathematics under the checks. Opens no file and knows no threshold."""

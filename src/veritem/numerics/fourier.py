@@ -1,0 +1,126 @@
+"""Real Fourier transforms of maps and the filters that live there. Boxes may be non-cubic, odd or even."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from veritem.numerics.density_map import DensityMap
+
+
+def rfftn(data: NDArray, threads: int = 1) -> NDArray[np.complex64]:
+    """The half-complex transform of a real (nz, ny, nx) array: (nz, ny, nx // 2 + 1), single precision."""
+    return scipy.fft.rfftn(np.asarray(data, np.float32), workers=threads)
+
+
+def irfftn(transform: NDArray, shape: tuple[int, int, int], threads: int = 1) -> NDArray[np.float32]:
+    """Back to the real array of the given (nz, ny, nx)."""
+    return scipy.fft.irfftn(transform, s=shape, workers=threads)
+
+
+def axis_frequencies(shape: tuple[int, int, int], pixel_size: float) -> tuple[NDArray, NDArray, NDArray]:
+    """Signed frequencies (1/Å) along z, y and the halved x, float32."""
+    nz, ny, nx = shape
+    return (
+        np.fft.fftfreq(nz, pixel_size).astype(np.float32),
+        np.fft.fftfreq(ny, pixel_size).astype(np.float32),
+        np.fft.rfftfreq(nx, pixel_size).astype(np.float32),
+    )
+
+
+def frequency_grid(shape: tuple[int, int, int], pixel_size: float) -> NDArray[np.float32]:
+    """|f| in 1/Å of every coefficient of `rfftn`, (nz, ny, nx // 2 + 1) float32."""
+    fz, fy, fx = axis_frequencies(shape, pixel_size)
+    squared = fz[:, None, None] ** 2 + fy[None, :, None] ** 2 + fx[None, None, :] ** 2
+    return np.sqrt(squared, out=squared)
+
+
+def raised_cosine(frequency: NDArray, cutoff: float, width: float) -> NDArray[np.float32]:
+    """A low-pass: 1 below `cutoff`, falling to 0 over `width` (both 1/Å) as half a cosine."""
+    ramp = np.clip((frequency - cutoff) / width, 0.0, 1.0)
+    return (0.5 * (1.0 + np.cos(np.pi * ramp))).astype(np.float32)
+
+
+def low_pass(
+    data: NDArray, pixel_size: float, cutoff: float, width: float | None = None, threads: int = 1
+) -> NDArray[np.float32]:
+    """Low-pass a map at `cutoff` (1/Å) with a raised-cosine edge of `width` (1/Å; default 0.02 / pixel_size)."""
+    shape = data.shape
+    grid = frequency_grid(shape, pixel_size)
+    transform = rfftn(data, threads)
+    transform *= raised_cosine(grid, cutoff, 0.02 / pixel_size if width is None else width)
+    return irfftn(transform, shape, threads)
+
+
+def gaussian_filter(data: NDArray, sigma: float, threads: int = 1) -> NDArray[np.float32]:
+    """Convolve with a unit-sum Gaussian of standard deviation `sigma` voxels; the box is periodic."""
+    shape = data.shape
+    transform = rfftn(data, threads)
+    for axis, n in enumerate(shape):
+        digital = np.fft.rfftfreq(n) if axis == 2 else np.fft.fftfreq(n)
+        gain = np.exp(-2.0 * (np.pi * sigma * digital) ** 2).astype(np.float32)
+        transform *= gain.reshape([-1 if a == axis else 1 for a in range(3)])
+    return irfftn(transform, shape, threads)
+
+
+def fast_size(n: int) -> int:
+    """The smallest even size >= n whose real transform is fast."""
+    size = scipy.fft.next_fast_len(n, real=True)
+    while size % 2:
+        size = scipy.fft.next_fast_len(size + 1, real=True)
+    return size
+
+
+def fourier_resize(data: NDArray, shape: tuple[int, int, int], threads: int = 1) -> NDArray[np.float32]:
+    """Sample the same periodic density on another grid by cropping or padding its transform.
+
+    Grey values are kept (a constant stays that constant). Voxel (0, 0, 0) stays where it was, so the physical box
+    edges are unchanged and the pixel size along an axis becomes old * n_old / n_new. Coefficients on the Nyquist
+    plane of the smaller grid are dropped: their partner is not on both grids.
+    """
+    old = data.shape
+    transform = rfftn(data, threads)
+    resized = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), np.complex64)
+    keep = [(min(n, m) - 1) // 2 for n, m in zip(old, shape, strict=True)]
+    kx = keep[2] + 1
+    for z_new, z_old in _corner_slices(keep[0]):
+        for y_new, y_old in _corner_slices(keep[1]):
+            resized[z_new, y_new, :kx] = transform[z_old, y_old, :kx]
+    resized *= np.float32(np.prod(shape) / np.prod(old))
+    return irfftn(resized, shape, threads)
+
+
+def _corner_slices(keep: int) -> list[tuple[slice, slice]]:
+    positive = slice(0, keep + 1)
+    if keep == 0:
+        return [(positive, positive)]
+    negative = slice(-keep, None)
+    return [(positive, positive), (negative, negative)]
+
+
+def resample(density_map: DensityMap, pixel_size: float, threads: int = 1) -> DensityMap:
+    """Resample a map to about `pixel_size` (Å) by Fourier cropping or padding.
+
+    The box edge along each axis must hold a whole number of new voxels, so the new pixel size can be kept isotropic
+    only if the box is first padded: it is padded at its far faces with its edge values to sizes for which every axis
+    has an exact number of new voxels within 0.05 %, then cropped back. The returned `pixel_size` is the exact one.
+    """
+    old = density_map.pixel_size
+    ratio = old / pixel_size
+    longest = max(density_map.shape)
+    n_old = fast_size(longest)
+    n_new = max(2, 2 * round(n_old * ratio / 2))
+    exact = old * n_old / n_new
+    padded_shape = []
+    new_shape = []
+    for n in density_map.shape:
+        # A cube keeps one ratio; shorter axes are padded to the same length so that the ratio is exact on all.
+        padded_shape.append(n_old)
+        new_shape.append(max(1, round(n * old / exact)))
+        del n
+    widths = [(0, p - n) for p, n in zip(padded_shape, density_map.shape, strict=True)]
+    padded = np.pad(density_map.data, widths, mode="edge") if any(w for _, w in widths) else density_map.data
+    resized = fourier_resize(padded, (n_new, n_new, n_new), threads)
+    cropped = resized[: new_shape[0], : new_shape[1], : new_shape[2]]
+    return DensityMap(np.ascontiguousarray(cropped), exact, density_map.origin)
