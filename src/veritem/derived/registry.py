@@ -28,34 +28,27 @@ class Derived:
 
     name: what other derived values and checks call it.
     needs: the names of its parameters, in order.
-    persist: keep it in the output folder, so that a run that was stopped need not compute it again. For what takes
-        many seconds and few megabytes.
     """
 
     name: str
     function: Callable[..., Any]
     needs: tuple[str, ...]
-    persist: bool = False
 
 
 DERIVED: dict[str, Derived] = {}
 
 
-def derived(function: Callable[..., Any] | None = None, *, persist: bool = False) -> Callable[..., Any]:
+def derived(function: Callable[..., Any]) -> Callable[..., Any]:
     """Put a function on the table of derived values under its own name.
 
     Raises ValueError when the name is taken by an input or by another derived value.
     """
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        name = function.__name__
-        known = DERIVED.get(name)
-        if name in INPUTS or (known is not None and known.function.__module__ != function.__module__):
-            raise ValueError(f"'{name}' is on the table already. Derived values need names of their own; rename it.")
-        DERIVED[name] = Derived(name, function, tuple(inspect.signature(function).parameters), persist)
-        return function
-
-    return register(function) if function is not None else register
+    name = function.__name__
+    known = DERIVED.get(name)
+    if name in INPUTS or (known is not None and known.function.__module__ != function.__module__):
+        raise ValueError(f"'{name}' is on the table already. Derived values need names of their own; rename it.")
+    DERIVED[name] = Derived(name, function, tuple(inspect.signature(function).parameters))
+    return function
 
 
 def load_all() -> dict[str, Derived]:
