@@ -92,9 +92,7 @@ class Criterion:
             limit=limit,
             outcome=outcome,
             because=self.because,
-            warning=self.warning.format(value=quantity.text(), limit=limit)
-            if outcome is Outcome.WARNING
-            else "",
+            warning=self.warning.format(value=quantity.text(), limit=limit) if outcome is Outcome.WARNING else "",
             causes=self.causes if outcome is Outcome.WARNING else (),
             advice=self.advice if outcome is Outcome.WARNING else "",
         )
@@ -214,8 +212,6 @@ def judge(check: Check, measurement: Any) -> Verdict:
         return Verdict(Outcome.INCONCLUSIVE, "None of its criteria could be evaluated.", results)
     open_criteria = [r for r in results if r.outcome is Outcome.INCONCLUSIVE]
     if open_criteria:
-        reason = "; ".join(
-            f"“{r.text}” is undecided: {r.observed}, limit {r.limit}" for r in open_criteria
-        )
+        reason = "; ".join(f"“{r.text}” is undecided: {r.observed}, limit {r.limit}" for r in open_criteria)
         return Verdict(Outcome.INCONCLUSIVE, reason + ".", results)
     return Verdict(Outcome.PASS, "", results)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import threading
 import time
@@ -27,7 +26,7 @@ from veritem.submission.map_writer import write_map
 
 @dataclass(frozen=True)
 class Event:
-    """Progress. kind: "check started", "computing", "check finished", "check reused"."""
+    """Progress. kind: "check started", "computing", "check finished", "check reused", "report"."""
 
     kind: str
     name: str
@@ -256,8 +255,3 @@ def _describe(error: Exception) -> str:
     place = f" (in {Path(ours[-1].filename).name}, line {ours[-1].lineno})" if ours else ""
     text = str(error) if isinstance(error, VeritemError) else f"{type(error).__name__}: {error}"
     return text + place
-
-
-def field_names(measurement: Any) -> tuple[str, ...]:
-    """The names of a measurement's fields."""
-    return tuple(f.name for f in dataclasses.fields(measurement))

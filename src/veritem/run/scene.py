@@ -25,9 +25,7 @@ def colouring_on_view(output: MapOutput, view: DensityMap) -> NDArray[np.float32
         return np.where(weight > 0.5, values / weight, np.nan).astype(np.float32)
 
 
-def write_scene(
-    view: DensityMap, level: float, checks: tuple[CheckResult, ...], folder: OutputFolder
-) -> Scene:
+def write_scene(view: DensityMap, level: float, checks: tuple[CheckResult, ...], folder: OutputFolder) -> Scene:
     """Gather the view and every stored colouring into data/scene.npz."""
     arrays = {"map": view.data}
     colourings = []
