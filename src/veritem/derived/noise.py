@@ -1,0 +1,191 @@
+"""Where the map holds noise and nothing else, and what that noise is like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veritem.derived.registry import derived
+from veritem.errors import NotApplicable
+from veritem.numerics.density_map import DensityMap
+from veritem.numerics.noise import (
+    block_moments,
+    blocks_to_voxels,
+    covariance_to_power,
+    featureless_blocks,
+    grow_blocks,
+    independent_voxels,
+    lag_taper,
+    most_frequent_value,
+    radial_mean,
+    windowed_covariance,
+)
+from veritem.numerics.shells import shell_frequencies
+
+# Blocks in which noise is looked for; with their neighbours they make windows of 12 voxels.
+BLOCK = 4
+# A number that more than this share of the voxels repeat was filled in.
+FILL_SHARE = 0.002
+# Less local variance than this share of the usual is no noise.
+RELATIVE_VARIANCE = 0.01
+# Noise below this share of the mean density of the particle is rounding or ringing: no reconstruction is so clean.
+LEAST_NOISE = 0.002
+# Resolution elements ((resolution / 2)³) and voxels without which nothing can be said about noise.
+LEAST_ELEMENTS = 200
+LEAST_VOXELS = 2000
+# The distance from the particle is known up to 60 Å.
+LARGEST_MARGIN = 55.0
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseRegion:
+    """The voxels that hold noise and nothing else.
+
+    mask: (nz, ny, nx) boolean.
+    available: False when there are too few of them; `reason` then says why, in words fit for the report.
+    centre, sigma: median and 1.4826 times the median absolute deviation, in grey values.
+    voxels, fraction: of the box.
+    margin: Å kept from the hard mask.
+    featureless: share of the voxels outside the particle that hold no noise (masked, padded, flattened).
+    contrast: mean density inside the hard mask minus `centre`.
+    """
+
+    mask: NDArray[np.bool_]
+    available: bool
+    reason: str
+    centre: float
+    sigma: float
+    voxels: int
+    fraction: float
+    margin: float
+    featureless: float
+    contrast: float
+
+
+@derived
+def noise_region(
+    density_map: DensityMap,
+    hard_mask: NDArray[np.bool_],
+    mask_distance: NDArray[np.float32],
+    reported_resolution: float | None,
+) -> NoiseRegion:
+    """Find the noise: away from the particle by max(10 Å, 3 x resolution), and where the map does vary.
+
+    Bodies of blocks without variance (a mask, padding, flattened solvent) are left out together with a border in
+    which the edge of the mask may still be felt. Never raises: what cannot be used says so in `reason`.
+    """
+    data, pixel_size = density_map.data, density_map.pixel_size
+    resolution = max(reported_resolution or 0.0, 2 * pixel_size)
+    # Without a reported resolution, that of an ordinary map.
+    margin = min(LARGEST_MARGIN, max(10.0, 3.0 * (reported_resolution or max(4.0, 2 * pixel_size))))
+    outside = mask_distance > margin
+    candidates = int(np.count_nonzero(outside))
+    need = max(LEAST_VOXELS, int(np.ceil(LEAST_ELEMENTS * (resolution / 2 / pixel_size) ** 3)))
+    if candidates < need:
+        reason = (
+            f"Only {candidates} voxels lie more than {margin:.0f} Å from the particle; {need} are needed to judge "
+            "noise. The box is too tight, or the contour level too low."
+        )
+        return _unavailable(np.zeros(data.shape, bool), reason, margin, 0.0)
+
+    moments = block_moments(data, outside, BLOCK)
+    flat, _ = featureless_blocks(moments, RELATIVE_VARIANCE)
+    value, share, coarse = _fill_value(data[outside])
+    if share > FILL_SHARE and not coarse:
+        # Noise does not repeat a number: one such voxel is enough. This sees slivers thinner than a block.
+        filled = block_moments(data, outside & (data == np.float32(value)), BLOCK)
+        flat |= filled.counts > 0
+    featureless = float(moments.counts[flat].sum() / candidates)
+    mask = outside
+    if flat.any():
+        # Windows that straddle the edge, and the soft edge itself, whose noise fades over 5 to 10 voxels.
+        border = 10 + 2 * int(np.ceil(resolution / pixel_size))
+        mask = outside & ~blocks_to_voxels(grow_blocks(flat, -(-border // BLOCK)), BLOCK, density_map.shape)
+    voxels = int(np.count_nonzero(mask))
+    if voxels < need:
+        if share > 0.5:
+            seen = f"{100 * share:.0f} % of the voxels outside the particle hold exactly {value:g}"
+        else:
+            seen = f"{100 * featureless:.0f} % of the voxels outside the particle do not vary as noise does"
+        reason = f"{seen}: the map is masked. {voxels} voxels of noise are left and {need} are needed."
+        return _unavailable(mask, reason, margin, featureless)
+
+    values = data[mask]
+    centre = float(np.median(values))
+    sigma = float(1.4826 * np.median(np.abs(values - np.float32(centre))))
+    contrast = float(data[hard_mask].mean(dtype=np.float64) - centre) if hard_mask.any() else float("nan")
+    reason = ""
+    if sigma == 0.0:
+        value, share = most_frequent_value(values)
+        reason = (
+            f"{100 * share:.0f} % of the voxels outside the particle hold exactly {value:g}: grey values are too "
+            "coarse, or were cut, so that the noise cannot be seen."
+        )
+    elif sigma < LEAST_NOISE * abs(contrast):
+        reason = (
+            f"The map varies by only {100 * sigma / abs(contrast):.2g} % of the particle's mean density outside the "
+            "particle: the solvent was flattened, or the map is noise-free."
+        )
+    return NoiseRegion(
+        mask, not reason, reason, centre, sigma, voxels, voxels / data.size, margin, featureless, contrast
+    )
+
+
+def _fill_value(values: NDArray) -> tuple[float, float, bool]:
+    """The value that most voxels hold, their share, and whether grey values are so coarse that any value repeats."""
+    sample = values[:: max(1, values.size // 200_000)]
+    value, share = most_frequent_value(sample)
+    coarse = np.unique(sample).size < 0.01 * sample.size * (1 - share)
+    return value + 0.0, share, coarse
+
+
+def _unavailable(mask: NDArray[np.bool_], reason: str, margin: float, featureless: float) -> NoiseRegion:
+    voxels = int(np.count_nonzero(mask))
+    nan = float("nan")
+    return NoiseRegion(mask, False, reason, nan, nan, voxels, voxels / mask.size, margin, featureless, nan)
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSpectrum:
+    """The power of the noise.
+
+    frequency, power: on the shells of the map (`numerics.shells`), 1/Å and E|F|² per voxel: the transform of noise
+        under a window w has E|F|² = power * sum(w²). White noise of unit variance has power 1.
+    covariance: (2 reach + 1,)*3, lag 0 in the middle; in squared grey values, not tapered.
+    resolution: 1/Å, the width over which the estimate is smoothed.
+    independent_voxels: N (ΣP)² / (K ΣP²), see `numerics.noise.independent_voxels`.
+    """
+
+    frequency: NDArray[np.float64]
+    power: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    resolution: float
+    independent_voxels: float
+
+
+@derived
+def noise_spectrum(density_map: DensityMap, noise_region: NoiseRegion, threads: int) -> NoiseSpectrum:
+    """The radial power of the noise, free of the shape of the region.
+
+    Raises NotApplicable when there is no noise region.
+    """
+    if not noise_region.available:
+        raise NotApplicable(noise_region.reason)
+    reach = min(24, (min(density_map.shape) - 1) // 2)
+    values = np.where(noise_region.mask, density_map.data - np.float32(noise_region.centre), np.float32(0))
+    # Rare bright voxels would carry the spectrum; noise hardly ever passes 6 sigma.
+    np.clip(values, -6 * noise_region.sigma, 6 * noise_region.sigma, out=values)
+    covariance, _ = windowed_covariance(values, noise_region.mask, reach, threads)
+    size = 2 * reach + 2
+    power_cube = covariance_to_power(covariance * lag_taper(reach), size)
+    frequency, mean = radial_mean(power_cube, size, density_map.pixel_size)
+    shells = shell_frequencies(density_map.shape, density_map.pixel_size)
+    return NoiseSpectrum(
+        frequency=shells,
+        power=np.interp(shells, frequency, mean),
+        covariance=covariance,
+        resolution=1.0 / (size * density_map.pixel_size),
+        independent_voxels=independent_voxels(noise_region.voxels, power_cube),
+    )

@@ -1,0 +1,194 @@
+"""Where a map holds noise, and the second-order statistics of that noise.
+
+Noise is looked at through windows of irregular shape. Its covariance is the ratio of two correlations, that of the
+windowed noise and that of the window, lag by lag; whatever the shape of the window, the expectation of the ratio is
+the covariance itself, so that the spectrum needs no further deconvolution (Blackman-Tukey estimate).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, binary_opening, uniform_filter
+
+from veritem.numerics.fourier import frequency_grid, irfftn, rfftn
+
+
+@njit(nogil=True, cache=True)
+def _block_sums(data, inside, edge, offset, counts, sums, squares):
+    nz, ny, nx = data.shape
+    for iz in range(nz):
+        for iy in range(ny):
+            for ix in range(nx):
+                if inside[iz, iy, ix]:
+                    value = np.float64(data[iz, iy, ix]) - offset
+                    bz, by, bx = iz // edge, iy // edge, ix // edge
+                    counts[bz, by, bx] += 1.0
+                    sums[bz, by, bx] += value
+                    squares[bz, by, bx] += value * value
+
+
+@dataclass(frozen=True, eq=False)
+class BlockMoments:
+    """Counts, sums and sums of squares of the voxels of a region, block by block.
+
+    Blocks are cubes of `edge` voxels from voxel (0, 0, 0) on; those at the far faces may be cut short.
+    counts, sums, squares: (bz, by, bx) float64; values are taken relative to `offset`.
+    """
+
+    edge: int
+    offset: float
+    counts: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    def variance(self, reach: int = 1) -> NDArray[np.float64]:
+        """Variance within windows of (2 reach + 1)³ blocks; NaN where a window holds fewer than 8 voxels."""
+        size = 2 * reach + 1
+        counts, sums, squares = (
+            uniform_filter(a, size, mode="constant") * size**3 for a in (self.counts, self.sums, self.squares)
+        )
+        held = np.maximum(counts, 1.0)
+        variance = np.maximum(squares / held - (sums / held) ** 2, 0.0)
+        # Rounding of the running sums leaves about 1e-14 of the square of the values; that is no variance.
+        variance[variance <= 1e-11 * squares / held] = 0.0
+        return np.where(counts > 7.5, variance, np.nan)
+
+
+def block_moments(data: NDArray, region: NDArray[np.bool_], edge: int) -> BlockMoments:
+    """Sum the voxels of `region` over cubes of `edge` voxels.
+
+    data, region: (nz, ny, nx).
+    """
+    shape = tuple(-(-n // edge) for n in data.shape)
+    counts, sums, squares = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    offset = float(data[0, 0, 0])
+    _block_sums(data, region, edge, offset, counts, sums, squares)
+    return BlockMoments(edge, offset, counts, sums, squares)
+
+
+def blocks_to_voxels(blocks: NDArray, edge: int, shape: tuple[int, int, int]) -> NDArray:
+    """Repeat each block's value over its voxels and cut to `shape`."""
+    grown = blocks
+    for axis, n in enumerate(shape):
+        grown = np.repeat(grown, edge, axis=axis)
+        grown = grown[tuple(slice(0, n) if a == axis else slice(None) for a in range(3))]
+    return grown
+
+
+def featureless_blocks(moments: BlockMoments, relative_variance: float) -> tuple[NDArray[np.bool_], float]:
+    """Blocks where a region holds no noise: no local variance, or far less than is usual where there is some.
+
+    relative_variance: of the median over the blocks that vary at all; less than this is no noise.
+    Returns the blocks (boolean) and the median variance (0 when nothing varies).
+    """
+    variance = moments.variance()
+    held = moments.counts > 0
+    varies = held & (np.nan_to_num(variance) > 0)
+    if not varies.any():
+        return held, 0.0
+    usual = float(np.median(variance[varies]))
+    constant = held & ~varies
+    quiet = held & (np.nan_to_num(variance, nan=np.inf) < relative_variance * usual)
+    # A lone quiet block is chance; a mask leaves a body of them.
+    return constant | binary_opening(quiet, np.ones((2, 2, 2), bool)), usual
+
+
+def grow_blocks(blocks: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+    """Dilate blocks by `steps`, the 18-neighbourhood each time (close to a ball)."""
+    if steps < 1 or not blocks.any():
+        return blocks
+    structure = np.ones((3, 3, 3), bool)
+    structure[::2, ::2, ::2] = False
+    return binary_dilation(blocks, structure, iterations=steps)
+
+
+def most_frequent_value(values: NDArray) -> tuple[float, float]:
+    """The most frequent value of a sample and its share of the sample; (nan, 0) when empty."""
+    if values.size == 0:
+        return float("nan"), 0.0
+    unique, counts = np.unique(values, return_counts=True)
+    top = int(np.argmax(counts))
+    return float(unique[top]), float(counts[top] / values.size)
+
+
+# --- covariance and spectrum ----------------------------------------------------------------------------------
+
+
+def windowed_covariance(
+    data: NDArray, window: NDArray, reach: int, threads: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Covariance of noise seen through a window, for lags up to `reach` voxels along each axis.
+
+    data: (nz, ny, nx) real, of mean zero where `window` is not zero.
+    window: same shape; boolean or weights. The box is taken as periodic, as reconstructions are.
+    reach: at most (n - 1) // 2 of the shortest axis.
+    Returns covariance and the weight of window pairs behind it, each (2 reach + 1,)*3 with lag 0 in the middle; a
+    lag that the window does not hold is 0 with weight 0.
+    """
+    shape = data.shape
+    weights = np.asarray(window, np.float32)
+    pairs = _correlation(weights, shape, reach, threads)
+    products = _correlation(np.asarray(data, np.float32) * weights, shape, reach, threads)
+    # Single-precision transforms carry errors of about 1e-7 of the largest value: less than one pair is none.
+    held = pairs > max(0.5, 1e-5 * pairs.max())
+    return np.where(held, products / np.where(held, pairs, 1.0), 0.0), np.where(held, pairs, 0.0)
+
+
+def _correlation(field: NDArray[np.float32], shape: tuple[int, ...], reach: int, threads: int) -> NDArray[np.float64]:
+    transform = rfftn(field, threads)
+    power = (transform.real**2 + transform.imag**2).astype(np.complex64)
+    full = irfftn(power, shape, threads)
+    lags = np.arange(-reach, reach + 1)
+    return full[np.ix_(lags, lags, lags)].astype(np.float64)
+
+
+def lag_taper(reach: int) -> NDArray[np.float64]:
+    """A spherical Hann taper over lags, 1 at lag 0 and 0 beyond `reach`: (2 reach + 1,)*3."""
+    lags = np.arange(-reach, reach + 1) / (reach + 1)
+    radius = np.sqrt(lags[:, None, None] ** 2 + lags[None, :, None] ** 2 + lags[None, None, :] ** 2)
+    return np.where(radius < 1.0, 0.5 * (1.0 + np.cos(np.pi * np.minimum(radius, 1.0))), 0.0)
+
+
+def covariance_to_power(covariance: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Power per voxel on the half-complex grid of a cube of `size` voxels, from a centred covariance.
+
+    covariance: (2 reach + 1,)*3, reach < size / 2, tapered by the caller.
+    Power is E|F|² of the unnormalised transform divided by the number of voxels (by the sum of squared weights, for
+    windowed noise): white noise of unit variance has power 1. Negative values, which an estimate may have, become 0.
+    """
+    reach = covariance.shape[0] // 2
+    wrapped = np.zeros((size, size, size))
+    lags = np.arange(-reach, reach + 1)
+    wrapped[np.ix_(lags, lags, lags)] = covariance
+    return np.maximum(np.fft.rfftn(wrapped).real, 0.0)
+
+
+def radial_mean(power: NDArray[np.float64], size: int, pixel_size: float) -> tuple[NDArray, NDArray]:
+    """Mean of a half-complex cube over shells one Fourier voxel thick, up to the corner of the cube.
+
+    Returns frequency (n,) in 1/Å and the mean (n,); n = floor(√3 size / 2) + 1.
+    """
+    index = np.rint(frequency_grid((size, size, size), 1.0) * size).astype(np.int64).ravel()
+    # Coefficients that stand for their Friedel mates too count twice.
+    twice = np.full(power.shape, 2.0)
+    twice[..., 0] = 1.0
+    if size % 2 == 0:
+        twice[..., -1] = 1.0
+    count = np.bincount(index, twice.ravel())
+    mean = np.bincount(index, (twice * power).ravel()) / np.maximum(count, 1e-30)
+    return np.arange(mean.size) / (size * pixel_size), mean
+
+
+def independent_voxels(voxels: float, power: NDArray[np.float64]) -> float:
+    """How many independent values hold as much information on the variance as `voxels` correlated ones.
+
+    N_eff = N (Σ P)² / (K Σ P²) over all K coefficients of the power P: the variance of the mean square of correlated
+    Gaussian noise is 2 σ⁴ Σ ρ² / N, where Σ ρ² = K Σ P² / (Σ P)² by Parseval's theorem.
+    power: full or half-complex; the halved axis only weights the planes of x = 0 and Nyquist twice.
+    """
+    total, squares = float(power.sum()), float((power**2).sum())
+    return voxels * total**2 / (power.size * squares) if squares > 0 else 0.0
