@@ -277,6 +277,9 @@ class CheckResult(Record):
     peak_memory_mb: float = 0.0
     started: datetime | None = None
     fingerprint: str = Field(default="", description="hash of inputs, parameters and code: same hash, same result")
+    false_alarm_rate: float | None = Field(
+        default=None, description="measured share of sound maps on which this check warns; None where not measured"
+    )
 
     @property
     def warnings(self) -> tuple[CriterionResult, ...]:
