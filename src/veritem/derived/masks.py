@@ -1,0 +1,136 @@
+"""Where the particle is: the contour level, the masks made from it, and the distance from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veritem.derived.contour import estimate_level, level_enclosing
+from veritem.derived.registry import derived
+from veritem.errors import NotApplicable
+from veritem.numerics.density_map import DensityMap
+from veritem.numerics.distance import bounding_box, dilate, signed_distance
+from veritem.numerics.masks import ComponentRuns, label_components, raised_cosine_edge
+from veritem.results import format_number
+
+# The hard mask is the largest component grown by this much, so that it holds the surface and not half of it.
+DILATION = 2.0  # Å
+# Beyond this, how far a voxel is from the particle changes nothing that is measured.
+LARGEST_DISTANCE = 60.0  # Å
+# A softer edge mixes solvent in; a sharper one correlates Fourier coefficients.
+EDGE_WIDTH, EDGE_VOXELS = 6.0, 3.0  # Å, voxels
+# Room around the particle for the windows of local methods.
+CROP_PADDING, CROP_VOXELS = 30.0, 20  # Å, voxels
+
+
+@dataclass(frozen=True)
+class ContourLevel:
+    """The grey value at which the map is looked at.
+
+    source: who chose it.
+    method: how, in words, with how accurate that is.
+    particle_found: false when the estimate found nothing that stands out from the noise.
+    """
+
+    value: float
+    source: Literal["given", "estimated"]
+    method: str
+    particle_found: bool = True
+
+
+@dataclass(frozen=True)
+class CropBox:
+    """The part of the box that holds the particle and some room.
+
+    slices: z, y, x. shape: (nz, ny, nx) of the part. full_shape: of the whole box.
+    """
+
+    slices: tuple[slice, slice, slice]
+    shape: tuple[int, int, int]
+    full_shape: tuple[int, int, int]
+
+    def crop(self, values: NDArray) -> NDArray:
+        """The part of a volume on the full grid, contiguous."""
+        return np.ascontiguousarray(values[self.slices])
+
+    def crop_map(self, density_map: DensityMap) -> DensityMap:
+        """The part of the map, with the origin that keeps it in place."""
+        z, y, x = (s.start * density_map.pixel_size for s in self.slices)
+        ox, oy, oz = density_map.origin
+        return DensityMap(self.crop(density_map.data), density_map.pixel_size, (ox + x, oy + y, oz + z))
+
+    def paste(self, values: NDArray, fill: float = 0.0) -> NDArray:
+        """A volume on the full grid, `fill` outside the part."""
+        full = np.full(self.full_shape, fill, values.dtype)
+        full[self.slices] = values
+        return full
+
+
+@derived
+def contour_level(
+    density_map: DensityMap, given_contour_level: float | None, molecular_weight: float | None, threads: int = 1
+) -> ContourLevel:
+    """The contour level: the author's, or an estimate that says how it was made.
+
+    molecular_weight: Da, of everything in the box, or None.
+    """
+    if given_contour_level is not None:
+        return ContourLevel(float(given_contour_level), "given", "given with the map")
+    if molecular_weight is not None:
+        value, note = level_enclosing(density_map, molecular_weight)
+        return ContourLevel(value, "estimated", note)
+    value, note, found = estimate_level(density_map, threads)
+    return ContourLevel(value, "estimated", note, found)
+
+
+@derived
+def raw_mask(density_map: DensityMap, contour_level: ContourLevel) -> NDArray[np.bool_]:
+    """The voxels at or above the contour level, (nz, ny, nx) bool. Raises NotApplicable when there are none."""
+    mask = density_map.data >= contour_level.value
+    if not mask.any():
+        highest = float(density_map.data.max())
+        raise NotApplicable(
+            f"No voxel reaches the contour level of {format_number(contour_level.value, 4)}: the map's largest value "
+            f"is {format_number(highest, 4)}. Expected a level below it; give the level that shows the particle."
+        )
+    return mask
+
+
+@derived
+def components(raw_mask: NDArray[np.bool_]) -> ComponentRuns:
+    """The connected components (26 neighbours) of the voxels above the contour level, largest first."""
+    return label_components(raw_mask)
+
+
+@derived
+def hard_mask(components: ComponentRuns, density_map: DensityMap, threads: int = 1) -> NDArray[np.bool_]:
+    """The largest component dilated by 2 Å, exactly Euclidean; (nz, ny, nx) bool."""
+    return dilate(components.largest(), DILATION / density_map.pixel_size, threads)
+
+
+@derived
+def mask_distance(hard_mask: NDArray[np.bool_], density_map: DensityMap, threads: int = 1) -> NDArray[np.float32]:
+    """Distance to the edge of the hard mask, (nz, ny, nx) float32 Å: > 0 outside, < 0 inside, at most 60 Å either way.
+
+    It is the distance between voxel centres to the nearest voxel of the other side, so it jumps from -1 to +1 pixel
+    across the edge, and `mask_distance <= r` is the mask dilated by r.
+    """
+    return signed_distance(hard_mask, density_map.pixel_size, LARGEST_DISTANCE, threads)
+
+
+@derived
+def soft_mask(mask_distance: NDArray[np.float32], density_map: DensityMap) -> NDArray[np.float32]:
+    """1 in the hard mask, falling to 0 as half a cosine over max(6 Å, 3 voxels) outside; (nz, ny, nx) float32."""
+    return raised_cosine_edge(mask_distance, max(EDGE_WIDTH, EDGE_VOXELS * density_map.pixel_size))
+
+
+@derived
+def crop_box(hard_mask: NDArray[np.bool_], density_map: DensityMap) -> CropBox:
+    """The hard mask's bounding box with max(20 voxels, 30 Å) around it, as far as the map goes."""
+    padding = max(CROP_VOXELS, int(np.ceil(CROP_PADDING / density_map.pixel_size)))
+    slices = bounding_box(hard_mask, padding)
+    nz, ny, nx = (s.stop - s.start for s in slices)
+    return CropBox(slices, (nz, ny, nx), density_map.shape)
