@@ -1,0 +1,358 @@
+"""What the report says, before it is laid out: the same words for HTML, PDF and terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from veritem.results import (
+    CheckResult,
+    CriterionResult,
+    Outcome,
+    Severity,
+    ValidationResult,
+    format_number,
+)
+
+
+@dataclass(frozen=True)
+class OutcomeStyle:
+    """How an outcome is shown. A symbol stands beside every colour, so that no meaning hangs on colour alone.
+
+    label: in the badge. meaning: for the key. light, dark: colours of text on a white and on a dark page, chosen
+    so that each has a contrast of at least 4.5 and that they differ in lightness or hue for the colour-blind.
+    """
+
+    key: str
+    symbol: str
+    label: str
+    meaning: str
+    light: str
+    dark: str
+    terminal: str
+
+
+STYLES: dict[Outcome, OutcomeStyle] = {
+    Outcome.PASS: OutcomeStyle("pass", "✓", "Pass", "every criterion is met", "#00695f", "#5cc8b8", "green"),
+    Outcome.WARNING: OutcomeStyle(
+        "warning", "!", "Warning", "at least one criterion is not met", "#a83a00", "#ff9d66", "bold yellow"
+    ),
+    Outcome.INCONCLUSIVE: OutcomeStyle(
+        "inconclusive",
+        "?",
+        "Inconclusive",
+        "the data cannot tell; neither a pass nor a warning would be honest",
+        "#5b3fa0",
+        "#b9a3f5",
+        "magenta",
+    ),
+    Outcome.FAILED: OutcomeStyle(
+        "failed",
+        "×",
+        "Failed to run",
+        "the check itself broke; this says nothing about the map",
+        "#8c0d3c",
+        "#ff8fb1",
+        "bold red",
+    ),
+    Outcome.NOT_APPLICABLE: OutcomeStyle(
+        "not-applicable",
+        "–",
+        "Not applicable",
+        "the submission gives no ground for it",
+        "#525d69",
+        "#a5b0bc",
+        "dim",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of the verdict; anchor: the section where its evidence stands."""
+
+    text: str
+    anchor: str = ""
+    link_text: str = ""
+
+
+@dataclass(frozen=True)
+class Warning:
+    """One criterion that is not met, with the check it belongs to."""
+
+    check: CheckResult
+    criterion: CriterionResult
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    value: str
+    source: str = ""
+
+
+def anchor(check: CheckResult) -> str:
+    return "check-" + re.sub(r"[^A-Za-z0-9]+", "-", check.code).strip("-").lower()
+
+
+def warnings(result: ValidationResult) -> tuple[Warning, ...]:
+    return tuple(Warning(check, criterion) for check in result.checks for criterion in check.warnings)
+
+
+def with_outcome(result: ValidationResult, outcome: Outcome) -> tuple[CheckResult, ...]:
+    return tuple(check for check in result.checks if check.outcome is outcome)
+
+
+def evaluated(result: ValidationResult) -> tuple[CheckResult, ...]:
+    """The checks that get a section: all but those that do not apply."""
+    return tuple(check for check in result.checks if check.outcome is not Outcome.NOT_APPLICABLE)
+
+
+def counted(n: int, singular: str, plural: str = "") -> str:
+    words = (
+        "no",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    )
+    number = words[n] if n < len(words) else str(n)
+    return f"{number} {singular if n == 1 else plural or singular + 's'}"
+
+
+def _sentence(text: str) -> str:
+    """The first sentence of a text, with its full stop."""
+    first = re.split(r"(?<=[.!?])\s+(?=[A-Z“(])", text.strip(), maxsplit=1)[0]
+    return first if first.endswith((".", "!", "?")) else first + "."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
+    """The answer in at most six plain sentences; each says no more than the criterion behind it."""
+    score = result.score
+    if score.evaluable == 0:
+        opening = (
+            "None of the checks could be evaluated on this submission, so nothing can be said of the map."
+        )
+        return (Sentence(opening), *_missing_levels(result))
+    parts = []
+    if score.passed:
+        parts.append(f"{counted(score.passed, 'passes', 'pass')}")
+    if score.warned:
+        parts.append(f"{counted(score.warned, 'warns', 'warn')}")
+    if score.inconclusive:
+        parts.append(f"{counted(score.inconclusive, 'is', 'are')} inconclusive")
+    if score.failed:
+        parts.append(f"{counted(score.failed, 'failed', 'failed')} to run")
+    opening = f"Of {counted(score.evaluable, 'check')} that could be evaluated, {_listed(parts)}."
+    sentences = [Sentence(opening)]
+    found = warnings(result)
+    shown = found[:3] if len(found) <= 3 else found[:2]
+    for warning in shown:
+        text = warning.criterion.warning or f"{warning.criterion.text}: {warning.criterion.observed}."
+        sentences.append(Sentence(_sentence(text), anchor(warning.check), warning.check.code))
+    if len(found) > len(shown):
+        rest = len(found) - len(shown)
+        sentences.append(
+            Sentence(
+                _capital(f"{counted(rest, 'further warning')} follow{'s' if rest == 1 else ''} below."),
+                "warnings",
+                "all warnings",
+            )
+        )
+    if not found:
+        sentences.append(
+            Sentence(
+                "Nothing that these checks look for was found; what they do not look for they cannot exclude."
+            )
+        )
+    if score.failed:
+        names = _listed([f"{c.code} ({c.title})" for c in with_outcome(result, Outcome.FAILED)])
+        sentences.append(
+            Sentence(
+                f"{names} broke while running, which says nothing about the map and counts as not passed."
+            )
+        )
+    elif score.inconclusive:
+        names = _listed([f"{c.code} ({c.title})" for c in with_outcome(result, Outcome.INCONCLUSIVE)])
+        sentences.append(Sentence(f"{names}: the data cannot tell."))
+    return (*sentences, *_missing_levels(result))[:6]
+
+
+def _missing_levels(result: ValidationResult) -> tuple[Sentence, ...]:
+    missing = [level for level in result.levels if not level.reached and level.missing]
+    if not missing:
+        return ()
+    first = missing[0]
+    return (
+        Sentence(
+            f"Not asked at all, for want of {_listed(list(first.missing))}: {first.title[:1].lower() + first.title[1:]}.",
+            "levels",
+            "levels",
+        ),
+    )
+
+
+def score_explanation(result: ValidationResult) -> str:
+    """What the score counts and what it does not."""
+    score = result.score
+    text = (
+        f"The score is the number of checks passed over the number that should have given an answer "
+        f"({score.passed} passed, {score.warned} warned, {score.inconclusive} inconclusive, {score.failed} failed to run)."
+    )
+    if score.not_applicable:
+        text += (
+            f" {_capital(counted(score.not_applicable, 'check'))} that this submission gives no ground for "
+            f"{'is' if score.not_applicable == 1 else 'are'} not counted."
+        )
+    return text + " It counts checks; it does not weigh them, and it is no mark for the map."
+
+
+def false_alarms(result: ValidationResult) -> str:
+    """How many warnings a sound map would be expected to raise, as far as that has been measured."""
+    judged = [c for c in result.checks if c.outcome in (Outcome.PASS, Outcome.WARNING, Outcome.INCONCLUSIVE)]
+    known = [c.false_alarm_rate for c in judged if c.false_alarm_rate is not None]
+    if not judged:
+        return ""
+    if not known:
+        return (
+            "How often these checks warn on a sound map has not been measured for this version, so a single warning "
+            "should be read with its evidence."
+        )
+    expected = format_number(sum(known), 2)
+    coverage = (
+        "these checks"
+        if len(known) == len(judged)
+        else f"the {len(known)} of {len(judged)} checks measured so far"
+    )
+    return f"On a sound map {coverage} raise {expected} false warnings on average."
+
+
+def parameters(result: ValidationResult) -> tuple[Parameter, ...]:
+    """What the user said or Veritem estimated, with its source."""
+    rows = []
+    for name, value in result.parameters.items():
+        source = ""
+        if isinstance(value, dict) and "value" in value:
+            source = ": ".join(str(value[k]) for k in ("source", "method") if value.get(k))
+            value = value["value"]
+        rows.append(Parameter(readable(name), plain(value), source))
+    return tuple(rows)
+
+
+def readable(name: str) -> str:
+    """A parameter's name for people: 'molecular_weight_kda' becomes 'Molecular weight (kDa)'."""
+    for suffix, unit in (("_kda", "kDa"), ("_mm", "mm"), ("_kv", "kV"), ("_mb", "MB")):
+        if name.endswith(suffix):
+            return f"{_capital(name[: -len(suffix)].replace('_', ' '))} ({unit})"
+    return _capital(name.replace("_", " "))
+
+
+def plain(value: Any) -> str:
+    """A parameter or a table cell as text."""
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return format_number(value, 4)
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items()) or "none"
+    return str(value)
+
+
+def cell(value: Any) -> str:
+    """A table cell; an en dash where there is nothing."""
+    return "–" if value is None else plain(value)
+
+
+def severity_symbol(severity: Severity) -> str:
+    return {Severity.ERROR: "×", Severity.WARNING: "!", Severity.INFORMATION: "i"}[severity]
+
+
+def size_text(size: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def paragraphs(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split("\n\n") if part.strip())
+
+
+def figures_of(result: ValidationResult) -> Iterator[tuple[str, Any]]:
+    """Every figure with the anchor it is shown under."""
+    for figure in result.overview:
+        yield f"input-{figure.key}", figure
+    for check in result.checks:
+        for figure in check.figures:
+            yield f"{anchor(check)}-{figure.key}", figure
+
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    (
+        "B-factor",
+        "How fast amplitudes fall with frequency: exp(−B s²/4), in Å². A larger B is a blurrier map; a negative "
+        "one, more high-frequency amplitude than an unblurred structure has.",
+    ),
+    ("Box", "The cube or block of voxels that the map fills."),
+    (
+        "Contour level",
+        "The grey value at which the map's surface is drawn; what lies above it is taken for the particle.",
+    ),
+    ("Derived map", "A volume that a check wrote beside the report, for ChimeraX."),
+    (
+        "Evaluable",
+        "A check that should have given an answer for this submission: it passed, warned, was inconclusive or "
+        "failed to run.",
+    ),
+    ("Frequency", "One over a distance, in 1/Å: 0.25 1/Å is detail of 4 Å."),
+    (
+        "Half maps",
+        "Two maps made from the two halves of the particles, refined apart; their agreement tells the resolution.",
+    ),
+    (
+        "Inconclusive",
+        "The data could not have shown the defect, so neither a pass nor a warning would be honest.",
+    ),
+    (
+        "Interval",
+        "The range within which the true value lies with the confidence named, given the noise in the data.",
+    ),
+    ("Local resolution", "The resolution around each voxel, which differs from place to place."),
+    ("Mask", "The region taken for the particle: 1 inside, 0 outside, soft in between."),
+    ("Nyquist", "The finest detail that the pixel size can hold: twice the pixel size."),
+    (
+        "Occupancy",
+        "The share of the full density that is seen at a place; below 1 where a part is missing in some particles.",
+    ),
+    ("Pixel size", "The edge of a voxel, in Å; also called sampling rate."),
+    ("Voxel", "One element of the map's grid."),
+)
