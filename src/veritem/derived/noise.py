@@ -15,12 +15,12 @@ from veritem.numerics.noise import (
     blocks_to_voxels,
     covariance_to_power,
     featureless_blocks,
-    grow_blocks,
     independent_voxels,
     lag_taper,
     most_frequent_value,
     radial_mean,
     windowed_covariance,
+    within_fading_border,
 )
 from veritem.numerics.shells import shell_frequencies
 
@@ -32,6 +32,10 @@ FILL_SHARE = 0.002
 RELATIVE_VARIANCE = 0.01
 # Noise below this share of the mean density of the particle is rounding or ringing: no reconstruction is so clean.
 LEAST_NOISE = 0.002
+# Beside a mask the noise has come up when its variance reaches this share of what it is farther away ...
+FULL_NOISE = 0.6
+# ... which is looked for up to so many voxels; soft edges of masks are 3 to 15 voxels wide.
+WIDEST_BORDER = 24
 # Resolution elements ((resolution / 2)³) and voxels without which nothing can be said about noise.
 LEAST_ELEMENTS = 200
 LEAST_VOXELS = 2000
@@ -93,16 +97,15 @@ def noise_region(
     moments = block_moments(data, outside, BLOCK)
     flat, _ = featureless_blocks(moments, RELATIVE_VARIANCE)
     value, share, coarse = _fill_value(data[outside])
-    if share > FILL_SHARE and not coarse:
-        # Noise does not repeat a number: one such voxel is enough. This sees slivers thinner than a block.
-        filled = block_moments(data, outside & (data == np.float32(value)), BLOCK)
-        flat |= filled.counts > 0
-    featureless = float(moments.counts[flat].sum() / candidates)
-    mask = outside
-    if flat.any():
-        # Windows that straddle the edge, and the soft edge itself, whose noise fades over 5 to 10 voxels.
-        border = 10 + 2 * int(np.ceil(resolution / pixel_size))
-        mask = outside & ~blocks_to_voxels(grow_blocks(flat, -(-border // BLOCK)), BLOCK, density_map.shape)
+    filled = outside & (data == np.float32(value)) if share > FILL_SHARE and not coarse else None
+    mask, featureless = outside, 0.0
+    if flat.any() or filled is not None:
+        empty = blocks_to_voxels(flat, BLOCK, density_map.shape)
+        if filled is not None:
+            # Noise does not repeat a number, so that one such voxel is enough: slivers thinner than a block count.
+            empty |= filled
+        featureless = float(np.count_nonzero(empty & outside) / candidates)
+        mask = outside & ~within_fading_border(data, outside, empty, FULL_NOISE, WIDEST_BORDER)
     voxels = int(np.count_nonzero(mask))
     if voxels < need:
         if share > 0.5:

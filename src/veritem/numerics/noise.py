@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_opening, uniform_filter
+from scipy.ndimage import binary_opening, distance_transform_edt, uniform_filter
 
 from veritem.numerics.fourier import frequency_grid, irfftn, rfftn
 
@@ -97,13 +97,33 @@ def featureless_blocks(moments: BlockMoments, relative_variance: float) -> tuple
     return constant | binary_opening(quiet, np.ones((2, 2, 2), bool)), usual
 
 
-def grow_blocks(blocks: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
-    """Dilate blocks by `steps`, the 18-neighbourhood each time (close to a ball)."""
-    if steps < 1 or not blocks.any():
-        return blocks
-    structure = np.ones((3, 3, 3), bool)
-    structure[::2, ::2, ::2] = False
-    return binary_dilation(blocks, structure, iterations=steps)
+def within_fading_border(
+    data: NDArray, region: NDArray[np.bool_], empty: NDArray[np.bool_], full: float, widest: float
+) -> NDArray[np.bool_]:
+    """Voxels of `empty`, and those beside it where the noise has not yet come up to its usual strength.
+
+    The variance of `region` is followed with the distance from `empty`; the border ends, and a margin of 2 voxels
+    later is left, where it stays above `full` times its upper quartile over the region.
+    widest: voxels, the most that a border can be.
+    Returns (nz, ny, nx) boolean.
+    """
+    edge = 2
+    inside = block_moments(data, region & ~empty, edge)
+    taken = block_moments(data, empty, edge).counts > 0
+    distance = edge * distance_transform_edt(~taken).astype(np.float32)
+    step = np.minimum(distance / edge, 10_000).astype(np.int64).ravel()
+    counts = np.bincount(step, inside.counts.ravel())
+    sums = np.bincount(step, inside.sums.ravel())
+    squares = np.bincount(step, inside.squares.ravel())
+    known = counts >= 50
+    if not known.any():
+        return np.ones(data.shape, bool)
+    variance = squares[known] / counts[known] - (sums.sum() / counts.sum()) ** 2
+    order = np.argsort(variance)
+    usual = variance[order][np.searchsorted(np.cumsum(counts[known][order]), 0.75 * counts[known].sum())]
+    low = np.flatnonzero((variance < full * usual) & (edge * np.flatnonzero(known) <= widest))
+    border = edge * (np.flatnonzero(known)[low[-1]] + 1) if low.size else 0.0
+    return blocks_to_voxels(distance <= border + 2.0, edge, data.shape)
 
 
 def most_frequent_value(values: NDArray) -> tuple[float, float]:
@@ -129,7 +149,7 @@ def windowed_covariance(
     Returns covariance and the weight of window pairs behind it, each (2 reach + 1,)*3 with lag 0 in the middle; a
     lag that the window does not hold is 0 with weight 0.
     """
-    shape = data.shape
+    shape = (data.shape[0], data.shape[1], data.shape[2])
     weights = np.asarray(window, np.float32)
     pairs = _correlation(weights, shape, reach, threads)
     products = _correlation(np.asarray(data, np.float32) * weights, shape, reach, threads)
@@ -138,7 +158,9 @@ def windowed_covariance(
     return np.where(held, products / np.where(held, pairs, 1.0), 0.0), np.where(held, pairs, 0.0)
 
 
-def _correlation(field: NDArray[np.float32], shape: tuple[int, ...], reach: int, threads: int) -> NDArray[np.float64]:
+def _correlation(
+    field: NDArray[np.float32], shape: tuple[int, int, int], reach: int, threads: int
+) -> NDArray[np.float64]:
     transform = rfftn(field, threads)
     power = (transform.real**2 + transform.imag**2).astype(np.complex64)
     full = irfftn(power, shape, threads)
