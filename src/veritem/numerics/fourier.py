@@ -102,25 +102,17 @@ def _corner_slices(keep: int) -> list[tuple[slice, slice]]:
 def resample(density_map: DensityMap, pixel_size: float, threads: int = 1) -> DensityMap:
     """Resample a map to about `pixel_size` (Å) by Fourier cropping or padding.
 
-    The box edge along each axis must hold a whole number of new voxels, so the new pixel size can be kept isotropic
-    only if the box is first padded: it is padded at its far faces with its edge values to sizes for which every axis
-    has an exact number of new voxels within 0.05 %, then cropped back. The returned `pixel_size` is the exact one.
+    The new pixel size must be the same along the three axes, and a Fourier transform only gives whole numbers of
+    voxels per edge. So the map is padded at its far faces, with its edge values, to a cube of a fast size, resized,
+    and cut back. Returns the map with its exact pixel size; the new cube has an even number of voxels, so that size
+    differs from what was asked for by at most one part in that number.
     """
     old = density_map.pixel_size
-    ratio = old / pixel_size
-    longest = max(density_map.shape)
-    n_old = fast_size(longest)
-    n_new = max(2, 2 * round(n_old * ratio / 2))
-    exact = old * n_old / n_new
-    padded_shape = []
-    new_shape = []
-    for n in density_map.shape:
-        # A cube keeps one ratio; shorter axes are padded to the same length so that the ratio is exact on all.
-        padded_shape.append(n_old)
-        new_shape.append(max(1, round(n * old / exact)))
-        del n
-    widths = [(0, p - n) for p, n in zip(padded_shape, density_map.shape, strict=True)]
+    padded_size = fast_size(max(density_map.shape))
+    new_size = max(2, 2 * round(padded_size * old / pixel_size / 2))
+    exact = old * padded_size / new_size
+    widths = [(0, padded_size - n) for n in density_map.shape]
     padded = np.pad(density_map.data, widths, mode="edge") if any(w for _, w in widths) else density_map.data
-    resized = fourier_resize(padded, (n_new, n_new, n_new), threads)
-    cropped = resized[: new_shape[0], : new_shape[1], : new_shape[2]]
-    return DensityMap(np.ascontiguousarray(cropped), exact, density_map.origin)
+    resized = fourier_resize(padded, (new_size, new_size, new_size), threads)
+    nz, ny, nx = (max(1, round(n * old / exact)) for n in density_map.shape)
+    return DensityMap(np.ascontiguousarray(resized[:nz, :ny, :nx]), exact, density_map.origin)
