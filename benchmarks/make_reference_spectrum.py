@@ -4,14 +4,14 @@
 
 Each model's rotationally averaged scattering power is computed by the Debye sum over its atom pairs (exact, no grid),
 with the electron scattering factors of Peng et al. (Acta Cryst. A52 (1996) 257) and every atom at B = 0, in vacuo.
-Hydrogens are added as united atoms: a heavy atom with n hydrogens at 1.0 to 1.1 Å scatters as f + n f_H sin(x)/x,
-which is exact after averaging over the hydrogens' directions. Without `--hydrogens` they are left out, as deposited
-models leave them out.
+Hydrogens are taken as united atoms: a heavy atom with n hydrogens at 1.05 Å scatters as f + n f_H sin(x)/x, which is
+exact after averaging over the hydrogens' directions. How much of them shows in a map is not known beforehand (many
+move, radiation takes some), so the table's curve lies half-way between none and all, and says how far apart the two
+are: a uniform uncertainty.
 
-The table holds the mean of ln(amplitude) over the models and each model's deviation from it, smoothed by a cubic in
-frequency: what remains of a model's own speckle would be counted twice, since the checks measure the speckle of the
-map at hand, while the smooth part (how much helix, how much strand, how compact) is what a fit cannot tell from a
-B-factor.
+The table also holds each model's deviation from the mean. Its scatter does not shrink with the size of the protein
+(2000 to 15 000 atoms): it is structure (how much helix, how much strand, how compact), and it is what a fit cannot
+tell from a B-factor. It is smoothed by a Gaussian of 0.01 1/Å, the width of the widest shells in use.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from pathlib import Path
 import gemmi
 import numpy as np
 from numba import njit
+from scipy.ndimage import gaussian_filter1d
 
 FREQUENCIES = np.arange(0.02, 0.7001, 0.005)
 BIN = 0.02  # Å: the phase 2 pi f r is off by at most 0.044 rad at the last frequency
 PROTEINS = 50
-SMALLEST = 2000  # heavy atoms: below, one shell holds too few independent coefficients
+SMOOTHING = 0.01  # 1/Å
+SMALLEST = 2000  # heavy atoms
 TABLE = Path(__file__).parents[1] / "src/veritem/derived/data/reference_spectrum.csv"
 # Hydrogens on the atoms of amino acids, by atom name, where it does not depend on the residue.
 BACKBONE_H = {"N": 1, "CA": 1}
@@ -76,7 +78,7 @@ def hydrogens_on(residue: str, atom: str) -> int:
     return table.get(atom, BACKBONE_H.get(atom, 0))
 
 
-def read(path: Path, with_hydrogens: bool) -> tuple[np.ndarray, list[tuple[str, int]], bool]:
+def read(path: Path) -> tuple[np.ndarray, list[tuple[str, int]], bool]:
     """Positions, (element, hydrogens) of each heavy atom, and whether there is nucleic acid."""
     structure = gemmi.read_structure(str(path))
     structure.remove_waters()
@@ -87,9 +89,8 @@ def read(path: Path, with_hydrogens: bool) -> tuple[np.ndarray, list[tuple[str, 
             nucleic |= gemmi.find_tabulated_residue(residue.name).is_nucleic_acid()
             for atom in residue:
                 if atom.altloc in ("\0", "A") and atom.element.name != "X":
-                    n = hydrogens_on(residue.name, atom.name) if with_hydrogens else 0
                     positions.append(atom.pos.tolist())
-                    kinds.append((atom.element.name, n))
+                    kinds.append((atom.element.name, hydrogens_on(residue.name, atom.name)))
     return np.array(positions), kinds, nucleic
 
 
@@ -122,32 +123,30 @@ def log_amplitude(positions: np.ndarray, kinds: list[tuple[str, int]]) -> np.nda
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path)
-    parser.add_argument("--hydrogens", action="store_true")
     parser.add_argument("--output", type=Path, default=TABLE)
     arguments = parser.parse_args()
     eligible = []
     for path in sorted(arguments.models.iterdir()):
-        if path.suffix in {".gz", ".pdb", ".cif"}:
-            positions, kinds, nucleic = read(path, arguments.hydrogens)
+        if path.name.split(".")[-1] in {"gz", "pdb", "cif"}:
+            positions, kinds, nucleic = read(path)
             if not nucleic and len(kinds) >= SMALLEST:
                 eligible.append((path.name.split(".")[0], positions, kinds))
     # Evenly through the alphabet of entry codes, which knows nothing of folds.
     chosen = [eligible[i] for i in np.linspace(0, len(eligible) - 1, PROTEINS).round().astype(int)]
-    curves = np.array([log_amplitude(positions, kinds) for _, positions, kinds in chosen])
+    bare = np.array([log_amplitude(positions, [(e, 0) for e, _ in kinds]) for _, positions, kinds in chosen])
+    covered = np.array([log_amplitude(positions, kinds) for _, positions, kinds in chosen])
+    curves = (bare + covered) / 2
     mean = curves.mean(axis=0)
-    # The smooth part of each deviation over the range in which fits are made; its level is no concern of a slope.
-    basis = np.polynomial.chebyshev.chebvander(2 * (FREQUENCIES - 0.05) / (FREQUENCIES[-1] - 0.05) - 1, 4)
-    used = FREQUENCIES >= 0.08
-    fitted = np.linalg.lstsq(basis[used], (curves - mean)[:, used].T, rcond=None)[0]
-    smooth = (basis @ fitted).T
-    smooth -= smooth[:, used].mean(axis=1, keepdims=True)
+    half_shift = (covered - bare).mean(axis=0) / 2
+    deviations = gaussian_filter1d(curves - mean, SMOOTHING / (FREQUENCIES[1] - FREQUENCIES[0]), axis=1)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with arguments.output.open("w", newline="") as stream:
-        stream.write(f"# ln amplitude of {PROTEINS} proteins at B = 0; made by benchmarks/make_reference_spectrum.py\n")
+        stream.write("# ln amplitude per root of an atom, proteins at B = 0; benchmarks/make_reference_spectrum.py\n")
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["frequency", "log_amplitude", *(f"deviation_{name}" for name, _, _ in chosen)])
+        writer.writerow(["frequency", "log_amplitude", "hydrogens", *(name for name, _, _ in chosen)])
         for k, f in enumerate(FREQUENCIES):
-            writer.writerow([f"{f:.3f}", f"{mean[k]:.5f}", *(f"{d:.4f}" for d in smooth[:, k])])
+            row = [f"{f:.3f}", f"{mean[k]:.5f}", f"{half_shift[k]:.5f}", *(f"{d:.4f}" for d in deviations[:, k])]
+            writer.writerow(row)
     print(f"{len(eligible)} eligible models, {PROTEINS} used; wrote {arguments.output}")
 
 

@@ -1,0 +1,132 @@
+"""Radial spectra of the map inside its mask, and the spectrum of protein that they are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veritem.derived.noise import NoiseRegion, noise_spectrum
+from veritem.derived.registry import derived
+from veritem.errors import NotApplicable
+from veritem.numerics.density_map import DensityMap
+from veritem.numerics.fourier import fast_size, rfftn
+from veritem.numerics.guinier import ReferenceSpectrum
+from veritem.numerics.shells import power, shell_frequencies, shell_means
+
+# Noise outside stands for noise inside no better than this, however well it was measured.
+LEAST_NOISE_ERROR = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class MapSpectrum:
+    """The power of the masked map, shell by shell, on a box cut to the mask: independent of padding.
+
+    frequency: (n,) 1/Å. power: (n,) mean |F|² of the unnormalised transform.
+    independent: (n,) independent complex coefficients per shell, the mask's correlation allowed for.
+    noise_power: (n,) the noise's share of `power`, scaled to the volume of the mask; None without a noise region.
+    noise_error: its relative standard error, common to all shells.
+    background: the grey value taken as zero.
+    """
+
+    frequency: NDArray[np.float64]
+    power: NDArray[np.float64]
+    independent: NDArray[np.float64]
+    noise_power: NDArray[np.float64] | None
+    noise_error: float
+    background: float
+
+    @property
+    def signal(self) -> NDArray[np.float64]:
+        """Power less that of the noise; may be negative where there is no signal."""
+        return self.power if self.noise_power is None else self.power - self.noise_power
+
+    @property
+    def log_amplitude(self) -> NDArray[np.float64]:
+        """ln of the root of the whole power."""
+        return 0.5 * np.log(np.maximum(self.power, 1e-300))
+
+
+def bounding_slices(inside: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+    """The smallest box that holds every true voxel. Raises NotApplicable when there is none."""
+    bounds = []
+    for axis in range(3):
+        any_along = inside.any(axis=tuple(a for a in range(3) if a != axis))
+        hit = np.flatnonzero(any_along)
+        if hit.size == 0:
+            raise NotApplicable("The mask is empty: the contour level is above the map. Give a lower one.")
+        bounds.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return bounds[0], bounds[1], bounds[2]
+
+
+@derived
+def reference_spectrum() -> ReferenceSpectrum:
+    """Mean ln amplitude of 50 proteins at B = 0 and their scatter (benchmarks/make_reference_spectrum.py)."""
+    text = files("veritem.derived").joinpath("data/reference_spectrum.csv").read_text()
+    rows = [line.split(",") for line in text.splitlines() if not line.startswith("#")][1:]
+    table = np.array(rows, dtype=float)
+    return ReferenceSpectrum(table[:, 0], table[:, 1], table[:, 2], np.ascontiguousarray(table[:, 3:].T))
+
+
+@derived
+def map_spectrum(
+    density_map: DensityMap, soft_mask: NDArray[np.float32], noise_region: NoiseRegion, threads: int
+) -> MapSpectrum:
+    """Mask the map, cut to the mask, transform, average in shells; the same for the noise.
+
+    Raises NotApplicable when the mask is empty.
+    """
+    pixel_size = density_map.pixel_size
+    box = bounding_slices(soft_mask > 0)
+    mask = soft_mask[box]
+    background = noise_region.centre if noise_region.available else outside_level(density_map.data, soft_mask)
+    masked = (density_map.data[box] - np.float32(background)) * mask
+    # A few planes of zeros make the transform fast; they change no power.
+    shape = tuple(fast_size(n) for n in masked.shape)
+    padded = np.zeros(shape, np.float32)
+    padded[tuple(slice(0, n) for n in masked.shape)] = masked
+    nz, ny, nx = padded.shape
+    mean, _, counts = shell_means(power(rfftn(padded, threads)), (nz, ny, nx))
+    frequency = shell_frequencies((nz, ny, nx), pixel_size)
+    weight = float((mask.astype(np.float64) ** 2).sum())
+    fourth = float((mask.astype(np.float64) ** 4).sum())
+    # A mask that fills a share of the box leaves so many of its coefficients independent.
+    independent = np.maximum(counts * min(1.0, weight**2 / (fourth * padded.size)), 1.0)
+    noise_power, noise_error = None, 0.0
+    if noise_region.available:
+        noise = noise_spectrum(density_map, noise_region, threads)
+        noise_power = weight * np.interp(frequency, noise.frequency, noise.power)
+        noise_error = max(LEAST_NOISE_ERROR, variance_scatter(density_map.data, noise_region))
+    keep = slice(1, None)  # shell 0 is the mean, which is no evidence
+    return MapSpectrum(
+        frequency[keep],
+        mean[keep],
+        independent[keep],
+        None if noise_power is None else noise_power[keep],
+        noise_error,
+        float(background),
+    )
+
+
+def outside_level(data: NDArray, soft_mask: NDArray) -> float:
+    """The median of the map outside its mask; 0 when the mask fills the box."""
+    outside = data[soft_mask == 0]
+    return float(np.median(outside[:: max(1, outside.size // 1_000_000)])) if outside.size else 0.0
+
+
+def variance_scatter(data: NDArray, region: NoiseRegion) -> float:
+    """Relative standard deviation of the noise variance between the eight octants of the box."""
+    halves = [(slice(0, n // 2), slice(n // 2, n)) for n in data.shape]
+    variances = []
+    for z in halves[0]:
+        for y in halves[1]:
+            for x in halves[2]:
+                inside = region.mask[z, y, x]
+                if np.count_nonzero(inside) >= max(200, 0.02 * region.voxels):
+                    values = data[z, y, x][inside].astype(np.float64) - region.centre
+                    variances.append(float(np.mean(values**2)))
+    if len(variances) < 2:
+        return 0.0
+    return float(np.std(variances, ddof=1) / np.mean(variances))
