@@ -80,7 +80,7 @@ def contour_level(
     if given_contour_level is not None:
         return ContourLevel(float(given_contour_level), "given", "given with the map")
     if molecular_weight is not None:
-        value, note = level_enclosing(density_map, molecular_weight)
+        value, note = level_enclosing(density_map, molecular_weight, threads)
         return ContourLevel(value, "estimated", note)
     value, note, found = estimate_level(density_map, threads)
     return ContourLevel(value, "estimated", note, found)
@@ -107,8 +107,8 @@ def components(raw_mask: NDArray[np.bool_]) -> ComponentRuns:
 
 @derived
 def hard_mask(components: ComponentRuns, density_map: DensityMap, threads: int = 1) -> NDArray[np.bool_]:
-    """The largest component dilated by 2 Å, exactly Euclidean; (nz, ny, nx) bool."""
-    return dilate(components.largest(), DILATION / density_map.pixel_size, threads)
+    """The largest component dilated by 2 Å (one voxel where voxels are larger), exactly Euclidean; (nz, ny, nx) bool."""
+    return dilate(components.largest(), max(1.0, DILATION / density_map.pixel_size), threads)
 
 
 @derived
