@@ -36,13 +36,14 @@ print(json.dumps({"wall": time.perf_counter() - clock, "cpu": usage.ru_utime + u
 
 def make_map(box: int, folder: Path) -> list[str]:
     """A noisy map of a made-up protein that fills the box as particles usually do; returns the command's options."""
-    from veritem.simulation import ideal_protein, simulate_map
+    from veritem.simulation.half_maps import simulate_map
+    from veritem.simulation.models import ideal_protein
     from veritem.submission.map_writer import write_map
 
     pixel_size = 1.0
     residues = int(300 * (box / 128) ** 2)
     model = ideal_protein(residues=residues, subunits=4, seed=1)
-    simulated = simulate_map(model, box_size=box, pixel_size=pixel_size, resolution=3.2, seed=1)
+    simulated = simulate_map(model, box, pixel_size, resolution=3.2, seed=1)
     path = folder / f"box_{box}.mrc"
     density_map = simulated.density_map
     write_map(path, density_map.data, density_map.pixel_size, density_map.origin)

@@ -276,7 +276,7 @@ class _Progress:
             self._status.update("writing the report")
         elif event.result is not None:
             result = event.result
-            how = "kept from the earlier run" if event.kind == "check reused" else f"{result.seconds:.1f} s"
+            how = "kept" if event.kind == "check reused" else f"{result.seconds:.1f} s"
             error_console.print(
                 f"{result.code}  {escape(result.title):<36}  {result.outcome.value:<15} [dim]{how}[/dim]",
                 highlight=False,
