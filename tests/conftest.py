@@ -26,3 +26,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if "full" not in item.keywords]
     config.hook.pytest_deselected(items=[item for item in items if "full" in item.keywords])
     items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def small_map(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    """A sound simulated map on disk (80³ at 1.4 Å), and the options that describe it."""
+    from veritem.simulation.half_maps import simulate_map
+    from veritem.simulation.models import ideal_protein
+    from veritem.submission.map_writer import write_map
+
+    simulated = simulate_map(ideal_protein(residues=120, subunits=2, seed=3), 80, 1.4, resolution=3.6, seed=3)
+    path = tmp_path_factory.mktemp("small-map") / "small.mrc"
+    density_map = simulated.density_map
+    write_map(path, density_map.data, density_map.pixel_size, density_map.origin)
+    return path, {"contour_level": simulated.truth.contour_level, "resolution": 3.6}
