@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -49,6 +48,9 @@ class OutputFolder:
             for part in (path, path / "checks", path / "data", path / "maps"):
                 part.mkdir(parents=True, exist_ok=True)
             (path / MARKER).write_text(MARKER_TEXT)
+            for unfinished in path.rglob(".*.part"):
+                # What a run left that was killed while it wrote.
+                unfinished.unlink()
         except OSError as error:
             raise InputError(
                 f"The output folder {path} cannot be written ({error.strerror}). Choose a folder of yours with -o."
@@ -100,9 +102,3 @@ class OutputFolder:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False))
         return path
-
-    def discard_if_unused(self) -> None:
-        """Remove a folder that this run made and in which nothing was finished."""
-        unused = not any((self.path / "checks").iterdir()) and not (self.path / "results.json").exists()
-        if unused:
-            shutil.rmtree(self.path, ignore_errors=True)
