@@ -23,7 +23,7 @@ from veritem.submission.map_header import (
     guess_content,
     parse_header,
 )
-from veritem.submission.problems import ProblemList
+from veritem.submission.problems import ProblemList, printable
 from veritem.submission.resample import resampled_size, to_isotropic
 from veritem.submission.stream import CHUNK, DAMAGED, ContentStream
 
@@ -67,9 +67,11 @@ def read_map(
     Memory: one float32 copy of the grid, two where the axes are reordered or the voxels resampled.
     MRC2014: Cheng et al., J. Struct. Biol. 192 (2015) 146, doi:10.1016/j.jsb.2015.04.002.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     found = ProblemList(role)
-    record = InputFile(role=role, name=path.name, size=0, sha256="", sha256_content="", description="not read")
+    record = InputFile(
+        role=role, name=printable(path.name), size=0, sha256="", sha256_content="", description="not read"
+    )
     try:
         size = _regular_file(path, found)
         record = record.model_copy(update={"size": size})
@@ -80,7 +82,7 @@ def read_map(
                 "A pixel size is a positive number of Å.",
                 "Give the one of the reconstruction.",
             )
-            raise _Refused
+            pixel_size = None
         with _opened(path, found) as stream:
             header = _header(stream, path, found)
             sections = _one_volume(header, path, found)
@@ -105,6 +107,14 @@ def read_map(
         f"values {float(data.min()):.4g} to {float(data.max()):.4g}"
     )
     return density_map, record.model_copy(update={"description": description}), tuple(found.items)
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ~ filled in, where there is such a home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)  # A file may be called ~name.
 
 
 def grid_text(size: tuple[int, int, int]) -> str:
@@ -198,7 +208,7 @@ def _header(stream: ContentStream, path: Path, found: ProblemList) -> MapHeader:
 
 
 def _one_volume(header: MapHeader, path: Path, found: ProblemList) -> int:
-    """The sections of the one volume to read. Raises _Refused for images and for grids that do not fit."""
+    """The sections of the one volume to read. Raises _Refused where reading on makes no sense."""
     sections = header.sections
     in_stack = max(header.sampling[2], 1)
     if header.space_group >= 401 and header.axes == (2, 1, 0) and sections % in_stack == 0 and in_stack < sections:
@@ -211,12 +221,13 @@ def _one_volume(header: MapHeader, path: Path, found: ProblemList) -> int:
         sections = in_stack
     columns, rows = header.columns, header.rows
     image = 1 in (columns, rows, sections)
+    # Many programs write stacks of images with the header of a volume; .mrcs is then all that tells them apart.
     stack = (
         header.format == "MRC"
         and not image
         and (
-            (sections > 1 and header.sampling[2] == 1 and header.axes == (2, 1, 0))
-            or (header.space_group == 0 and ".mrcs" in [suffix.lower() for suffix in path.suffixes])
+            (header.sampling[2] == 1 and header.sampling != (1, 1, 1) and header.axes == (2, 1, 0))
+            or (header.space_group < 401 and ".mrcs" in [suffix.lower() for suffix in path.suffixes])
         )
     )
     if image or stack:
@@ -238,8 +249,9 @@ def _one_volume(header: MapHeader, path: Path, found: ProblemList) -> int:
             "Send the map on a grid of that size."
             + (" The header may be damaged." if max(size) > LARGEST_AXIS else ""),
         )
-        raise _Refused
-    if min(size) < SMALL_AXIS:
+        if max(size) > LARGEST_AXIS:
+            raise _Refused
+    elif min(size) < SMALL_AXIS:
         found.warning(
             "IN-03",
             f"{path.name} is {grid_text(size)} voxels.",
@@ -253,7 +265,14 @@ def _one_volume(header: MapHeader, path: Path, found: ProblemList) -> int:
             "A single-particle map is on a grid with right angles.",
             "Send a single-particle map; if the angles are wrong, set them to 90° in the header.",
         )
-        raise _Refused
+    if size != header.sampling and min(header.voxel) > 0:
+        found.information(
+            "IN-30",
+            f"{path.name} is {grid_text(size)} voxels out of a grid of {grid_text(header.sampling)}.",
+            "The whole box of the reconstruction.",
+            f"The voxel size is the cell by the whole grid, {_voxel_text(header.voxel)}; check it, since programs that "
+            "cut maps often leave one of the two behind.",
+        )
     if 1 < header.space_group < 401:
         found.information(
             "IN-25",

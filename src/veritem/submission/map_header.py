@@ -97,7 +97,12 @@ class MapHeader:
         """Voxel size along x, y, z in Å; not positive where the header gives none that can be meant."""
         sizes = [edge / count for edge, count in zip(self.cell, self.sampling, strict=True)]
         usable = all(math.isfinite(size) and 1e-3 < size < 1e4 for size in sizes)
-        return (sizes[0], sizes[1], sizes[2]) if usable else (0.0, 0.0, 0.0)
+        return _decimal(sizes[0], sizes[1], sizes[2]) if usable else (0.0, 0.0, 0.0)
+
+
+def _decimal(x: float, y: float, z: float) -> tuple[float, float, float]:
+    """What was meant by 32-bit numbers: their seven significant digits, 5.7 and not 5.69999981."""
+    return float(f"{x:.7g}"), float(f"{y:.7g}"), float(f"{z:.7g}")
 
 
 def parse_header(start: bytes) -> MapHeader | None:
@@ -174,7 +179,7 @@ def _mrc(start: bytes) -> MapHeader | None:
         cell=(floats[10], floats[11], floats[12]),
         angles=angles,
         start=(started[0], started[1], started[2]),
-        origin=(floats[49], floats[50], floats[51]),
+        origin=_decimal(floats[49], floats[50], floats[51]),
         space_group=ints[22],
         offset=MRC_HEADER + extended,
         repairs=tuple(repairs),
@@ -259,7 +264,7 @@ def guess_content(start: bytes) -> str:
     if any(ord(character) < 32 and character not in "\t\r\n\f" for character in text) or not text.strip():
         return "binary data of an unknown kind"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if any(line.startswith(("HEADER ", "CRYST1", "ATOM  ", "HETATM")) for line in lines):
+    if any(line.startswith(("HEADER ", "CRYST1", "HELIX  ", "SHEET  ", "ATOM  ", "HETATM")) for line in lines):
         return "an atomic model (PDB)"
     if any(line.startswith("data_") for line in lines[:20]):
         cif = "_atom_site" in text or "_entry.id" in text

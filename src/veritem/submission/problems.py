@@ -1,7 +1,4 @@
-"""Everything that can be said about an input, in one table: the documentation's page is made from it.
-
-`python -m veritem.submission.problems` prints that page.
-"""
+"""Everything that can be said about an input, in one table: the documentation's page is made from it."""
 
 from __future__ import annotations
 
@@ -129,7 +126,18 @@ PROBLEMS: dict[str, ProblemKind] = {
         "The particle would not fit into the box at the density of protein, or weighs less than 1 kDa. Weights "
         "are in kDa.",
     ),
+    "IN-30": ProblemKind(
+        "The map is part of a larger grid",
+        (INFORMATION,),
+        "The header's sampling (MX, MY, MZ) is not the number of voxels. The voxel size is the cell divided by the "
+        "sampling, as the standard says; a cut-out whose header was updated by half gets a wrong one.",
+    ),
 }
+
+
+def printable(text: str) -> str:
+    """The text with what no encoding can hold spelled out: file names may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass
@@ -142,7 +150,14 @@ class ProblemList:
     def add(self, code: str, severity: Severity, found: str, expected: str, action: str) -> Problem:
         if severity not in PROBLEMS[code].severities:
             raise ValueError(f"{code} is never of severity '{severity}'; add it to the table of problems.")
-        problem = Problem(code=code, severity=severity, field=self.field, found=found, expected=expected, action=action)
+        problem = Problem(
+            code=code,
+            severity=severity,
+            field=printable(self.field),
+            found=printable(found),
+            expected=printable(expected),
+            action=printable(action),
+        )
         self.items.append(problem)
         return problem
 
@@ -189,7 +204,3 @@ def problems_page() -> str:
     for code, kind in PROBLEMS.items():
         lines += [f"## {code}: {kind.title}", "", f"*{', '.join(kind.severities)}*", "", kind.explanation, ""]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(problems_page(), end="")

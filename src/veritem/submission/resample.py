@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+# Rows of the new map made at once: enough for fast matrix products, few beside the map.
+_ROWS = 16
+
 
 def resampled_size(count: int, spacing: float, new_spacing: float) -> int:
     """Samples at the new spacing that lie on or between the first and the last old one."""
@@ -20,16 +23,21 @@ def to_isotropic(
     data: (nz, ny, nx). spacing: z, y, x in Å. pixel_size: Å, not above any spacing.
     Every Fourier coefficient of the periodic map is kept as it was: nothing is dampened and nothing added, unlike
     with splines. Each axis is one matrix product, since the ratio of the spacings is arbitrary.
+    Memory: the new map beside the old one.
     """
-    result = data
-    for axis in range(3):
-        count = data.shape[axis]
-        if abs(spacing[axis] - pixel_size) <= 1e-6 * pixel_size:
-            continue
-        places = np.arange(resampled_size(count, spacing[axis], pixel_size)) * (pixel_size / spacing[axis])
-        matrix = _interpolation(count, places).astype(np.float32)
-        result = np.moveaxis(np.tensordot(matrix, result, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(result)
+    sizes = [resampled_size(count, step, pixel_size) for count, step in zip(data.shape, spacing, strict=True)]
+    along_z, along_y, along_x = (
+        _interpolation(count, np.arange(size) * (pixel_size / step)).astype(np.float32)
+        for count, size, step in zip(data.shape, sizes, spacing, strict=True)
+    )
+    result = np.empty(sizes, np.float32)
+    # A few rows of the new map at a time, through all three axes, so that no other copy is needed.
+    for first in range(0, sizes[1], _ROWS):
+        rows = np.matmul(along_y[first : first + _ROWS], data)
+        rows = rows @ along_x.T
+        rows = np.tensordot(along_z, rows, axes=(1, 0))
+        result[:, first : first + _ROWS] = rows
+    return result
 
 
 def _interpolation(count: int, places: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, Any
 
 CHUNK = 1 << 23  # 8 MiB
+_STEP = 1 << 20
 
 # What the decompressors raise on damaged or cut data; gzip.BadGzipFile and bz2's errors are OSError.
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, OSError)
@@ -59,7 +60,7 @@ class ContentStream:
         self._returned = b""
         self._stored = _Hashing(self._file)
         self._content_sha256 = hashlib.sha256()
-        buffered = io.BufferedReader(self._stored, 1 << 20)
+        buffered = io.BufferedReader(self._stored, _STEP)
         # Not closed by themselves: closing the file is enough, they hold nothing else.
         self._content: Any = buffered
         if self.compression == "gzip":
@@ -91,7 +92,8 @@ class ContentStream:
         done = min(len(self._returned), len(buffer))
         buffer[:done], self._returned = self._returned[:done], self._returned[done:]
         while done < len(buffer):
-            count = self._content.readinto(buffer[done:])
+            # The decompressors make a copy of what they are asked for, so they are asked for little.
+            count = self._content.readinto(buffer[done : done + _STEP] if self.compression else buffer[done:])
             if not count:
                 break
             if self.compression:
@@ -112,7 +114,7 @@ class ContentStream:
 
     def skip(self, most: int | None = None) -> int:
         """Read on, keeping nothing, to the end or for `most` bytes. Returns the number of bytes."""
-        buffer = memoryview(bytearray(CHUNK if most is None else min(most, CHUNK)))
+        buffer = memoryview(bytearray(_STEP if most is None else min(most, _STEP)))
         done = 0
         while most is None or done < most:
             wanted = buffer if most is None else buffer[: min(len(buffer), most - done)]

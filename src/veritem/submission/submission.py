@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from veritem.errors import InputError
 from veritem.numerics.density_map import DensityMap
 from veritem.results import InputFile, Problem
-from veritem.submission.map_file import near_names, read_map
+from veritem.submission.map_file import expanded, near_names, read_map
 from veritem.submission.problems import ProblemList, summary
 
 # Protein's partial specific volume of 0.73 mL/g in Å³ per Da (Matthews, J. Mol. Biol. 33 (1968) 491,
@@ -40,7 +40,7 @@ class Submission(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    map: Path = Field(description="the map: MRC2014, CCP4 or EM, plain, .gz, .bz2 or .xz")
+    map: Path = Field(description="a file in MRC2014, CCP4 or EM format, plain, .gz, .bz2 or .xz")
     title: Annotated[str, Field(strict=True, max_length=300)] = Field(
         default="", description="shown on the report; the map's name by default"
     )
@@ -69,28 +69,25 @@ class Submission(BaseModel):
 
         Raises InputError that carries every problem, unknown names among them.
         """
-        return cls._checked(options, Path(), "the options")
+        return cls._checked(options, dict.fromkeys(options, "the options"), "the options")
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Submission:
+    def from_file(cls, path: str | Path, **options: Any) -> Submission:
         """Build from a TOML file; paths in it are relative to its folder.
 
+        options: as in `from_options`; they win over the file.
         Raises InputError that carries every problem.
         """
-        path = Path(path).expanduser()
-        found = ProblemList("description")
+        path = expanded(path)
+        found = ProblemList("entry")
         try:
             content = tomllib.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             found.error(
                 "IN-22",
                 f"{path} does not exist.",
                 "A description of an entry in TOML.",
                 f"Check the path.{near_names(path)}",
-            )
-        except OSError as error:
-            found.error(
-                "IN-22", f"{path} cannot be read: {error.strerror}.", "A TOML file.", "Check path and permissions."
             )
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             found.error(
@@ -99,26 +96,34 @@ class Submission(BaseModel):
                 'Lines such as map = "emd_1234.map.gz" and resolution = 3.1.',
                 "Correct that line; text goes in quotation marks, numbers do not.",
             )
+        except (OSError, ValueError) as error:
+            found.error("IN-22", f"{path} cannot be read: {error}.", "A TOML file.", "Check path and permissions.")
         else:
-            return cls._checked(content, path.parent, path.name)
+            if isinstance(content.get("map"), str):
+                content["map"] = path.parent / expanded(content["map"])
+            options = {name: value for name, value in options.items() if value is not None}
+            sources = dict.fromkeys(content, path.name) | dict.fromkeys(options, "the options")
+            return cls._checked(content | options, sources, path.name)
         raise InputError(summary(tuple(found.items)), tuple(found.items))
 
     @classmethod
-    def _checked(cls, options: Mapping[str, Any], folder: Path, source: str) -> Submission:
+    def _checked(cls, values: Mapping[str, Any], sources: Mapping[str, str], source: str) -> Submission:
+        """sources: where each value came from; source: where one that is missing would have been."""
         problems: list[Problem] = []
         known = list(cls.model_fields)
         given: dict[str, Any] = {}
-        for name, value in options.items():
+        for name, value in values.items():
             if name not in known:
-                problems.append(_unknown(name, known, source))
+                problems.append(_unknown(name, known, sources[name]))
             elif value is not None:
                 given[name] = value.item() if isinstance(value, np.generic) else value
         if isinstance(given.get("map"), str | os.PathLike):
-            given["map"] = folder / Path(given["map"]).expanduser()
+            given["map"] = expanded(given["map"])
         try:
             submission = cls(**given)
         except ValidationError as error:
-            problems += [_invalid(detail, source) for detail in error.errors()]
+            for detail in error.errors():
+                problems.append(_invalid(detail, sources.get(str(detail["loc"][0]), source)))
         else:
             if not problems:
                 return submission
@@ -129,7 +134,7 @@ def _unknown(name: str, known: list[str], source: str) -> Problem:
     near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
     return ProblemList(name).error(
         "IN-28",
-        f"{source[0].upper()}{source[1:]} gave '{name}', which is not known.",
+        f"There is '{name}' in {source}, which is not known.",
         f"One of {', '.join(known)}.",
         f"Did you mean '{near[0]}'?" if near else "Remove it or correct its name.",
     )
