@@ -28,13 +28,15 @@ NOISE_FLOOR, CERTAIN_PEAK = 3.0, 6.0  # standard deviations of the background
 # Noise goes as far down as up. A particle goes up.
 MOST_SYMMETRIC = 1.25
 MASKED_SHARE = 0.05  # of blocks that hold one and the same value, for a map to be called masked
-# In the map itself the level stays above this, or noise would be joined to the particle.
-LOWEST_Z = 3.0
+# In the map itself the level stays above the first of these at which the particle hangs together: its largest
+# component holds this share of all that is above the level near the envelope.
+LOWEST_Z = (3.0, 2.75, 2.5, 2.25, 2.0)  # standard deviations of the background
+CONNECTED_SHARE = 0.5
 # Where there is no noise to see, it stays above this share of the way from the background to the highest peak.
-LOWEST_SHARE = 0.02
+LOWEST_SHARE = 0.005
 ENVELOPE_MARGIN = 8.0  # Å around the envelope that count as neither particle nor background
 ENVELOPE_EXCESS = 1.15  # volume of the envelope over 1.21 Å³/Da, on average
-ACCURACY = "to about a factor of 1.4 in the enclosed volume"
+ACCURACY = "good to a factor of 1.6 in the enclosed volume"
 FEWEST_BACKGROUND = 500  # coarse voxels that are neither flat nor near the envelope
 MINIMUM_SHARE = 0.05  # of the largest part's volume, for a separate part of the envelope to count
 
@@ -214,10 +216,23 @@ def _map_background(data: NDArray[np.float32], envelope: Envelope, pixel_size: f
     return Background(centre, 1.4826 * float(np.median(np.abs(seen - centre))), seen.size)
 
 
-def _lowest(background: Background, highest: float) -> float:
-    """The lowest level that does not join background to the particle."""
-    above = max(LOWEST_Z * background.sigma, LOWEST_SHARE * (highest - background.centre))
-    return min(background.centre + above, highest)
+def _lowest(data: NDArray[np.float32], envelope: Envelope, background: Background, pixel_size: float) -> float:
+    """The lowest level that does not join background to the particle, nor breaks the particle into pieces."""
+    highest = float(data.max())
+    if background.sigma == 0.0:
+        return background.centre + LOWEST_SHARE * (highest - background.centre)
+    near = dilate(envelope.mask, ENVELOPE_MARGIN / 2 / (pixel_size * envelope.factor))
+    values = np.concatenate([data[z][plane] for z, plane in _planes(near, envelope.factor, data.shape)])
+    best, best_share = highest, 0.0
+    for z_score in LOWEST_Z:
+        level = background.centre + z_score * background.sigma
+        sizes = label_components(data >= level).sizes
+        share = sizes[0] / max(1, np.count_nonzero(values >= level)) if sizes.size else 0.0
+        if share > best_share:
+            best, best_share = level, share
+        if share >= CONNECTED_SHARE:
+            break
+    return best
 
 
 def _planes(coarse: NDArray[np.bool_], factor: int, shape: tuple[int, ...]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
@@ -234,9 +249,13 @@ def estimate_level(density_map: DensityMap, threads: int = 1) -> tuple[float, st
 
     The envelope of the particle is where a smoothed copy of the map exceeds half of its inside's mean. The level is
     the one that encloses, near the envelope, the envelope's volume divided by 1.15, by which envelopes exceed
-    1.21 Å³/Da on average; but not less than three noise levels above the background.
+    1.21 Å³/Da on average; but not less than three noise levels above the background (two, where the particle would
+    fall to pieces).
 
-    Measured, as volume of the largest component over 1.21 Å³/Da: see `ACCURACY`.
+    Measured. The envelope over 1.21 Å³/Da: 0.98 to 1.41 on 78 simulated maps of five proteins (3.2 to 20 Å, with and
+    without low frequencies), 0.98 to 1.87 on twelve real maps with a model. The largest component at the level over
+    1.21 Å³/Da: median 1.1, 0.43 to 1.63, on those real maps. Where noise sets the level it encloses less, often a
+    third, as authors' own levels do (GroEL, EMD-1997: 0.30).
     """
     data, pixel_size = density_map.data, density_map.pixel_size
     envelope = find_envelope(density_map, threads)
@@ -255,11 +274,11 @@ def estimate_level(density_map: DensityMap, threads: int = 1) -> tuple[float, st
     values = np.concatenate([data[z][plane] for z, plane in _planes(near, envelope.factor, data.shape)])
     wanted = min(values.size, max(1, round(envelope.volume / ENVELOPE_EXCESS / density_map.voxel_volume)))
     level = float(np.partition(values, values.size - wanted)[values.size - wanted])
-    floor = _lowest(background, highest)
+    floor = _lowest(data, envelope, background, pixel_size)
     method = f"estimated from the map alone, {ACCURACY}"
     if level <= floor:
         level = floor
-        method += "; held just above the background"
+        method += "; the level that encloses its volume lies in the background, so this one encloses less"
     return min(level, highest), method, True
 
 
@@ -278,8 +297,9 @@ def level_enclosing(density_map: DensityMap, molecular_weight: float, threads: i
             f"{format_number(data.size * density_map.voxel_volume)} Å³. Expected a box that holds the whole particle; "
             "check the molecular weight (Da) and the pixel size (Å)."
         )
-    background = _map_background(data, find_envelope(density_map, threads), density_map.pixel_size)
-    level, size = level_for_volume(data, wanted, _lowest(background, float(data.max())))
+    envelope = find_envelope(density_map, threads)
+    background = _map_background(data, envelope, density_map.pixel_size)
+    level, size = level_for_volume(data, wanted, _lowest(data, envelope, background, density_map.pixel_size))
     method = f"the level at which the largest component holds the volume of {mass} (1.21 Å³ per Da)"
     share = size / wanted
     if not 0.9 < share < 1.1:
