@@ -14,10 +14,14 @@ from veritem.errors import NotApplicable
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.fourier import fast_size, rfftn
 from veritem.numerics.guinier import ReferenceSpectrum
+from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.shells import power, shell_frequencies, shell_means
 
 # Noise outside stands for noise inside no better than this, however well it was measured.
 LEAST_NOISE_ERROR = 0.2
+# Å: a mask's edge spreads the strong low frequencies over all others; from an edge of 15 Å they arrive 150 times
+# weaker, from one of 6 Å 60 times.
+EDGE_WIDTH = 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +76,17 @@ def reference_spectrum() -> ReferenceSpectrum:
 
 @derived
 def map_spectrum(
-    density_map: DensityMap, soft_mask: NDArray[np.float32], noise_region: NoiseRegion, threads: int
+    density_map: DensityMap, mask_distance: NDArray[np.float32], noise_region: NoiseRegion, threads: int
 ) -> MapSpectrum:
-    """Mask the map, cut to the mask, transform, average in shells; the same for the noise.
+    """Mask the map with a wide soft edge, cut to the mask, transform, average in shells; the same for the noise.
 
     Raises NotApplicable when the mask is empty.
     """
     pixel_size = density_map.pixel_size
-    box = bounding_slices(soft_mask > 0)
-    mask = soft_mask[box]
-    background = noise_region.centre if noise_region.available else outside_level(density_map.data, soft_mask)
+    box = bounding_slices(mask_distance < EDGE_WIDTH)
+    mask = raised_cosine_edge(np.ascontiguousarray(mask_distance[box]), EDGE_WIDTH)
+    far = mask_distance > EDGE_WIDTH
+    background = noise_region.centre if noise_region.available else outside_level(density_map.data, far)
     masked = (density_map.data[box] - np.float32(background)) * mask
     # A few planes of zeros make the transform fast; they change no power.
     shape = tuple(fast_size(n) for n in masked.shape)
@@ -110,9 +115,9 @@ def map_spectrum(
     )
 
 
-def outside_level(data: NDArray, soft_mask: NDArray) -> float:
-    """The median of the map outside its mask; 0 when the mask fills the box."""
-    outside = data[soft_mask == 0]
+def outside_level(data: NDArray, far: NDArray[np.bool_]) -> float:
+    """The median of the map far from the particle; 0 when the particle fills the box."""
+    outside = data[far]
     return float(np.median(outside[:: max(1, outside.size // 1_000_000)])) if outside.size else 0.0
 
 

@@ -29,6 +29,10 @@ LOWEST_RESOLUTION = 10.0  # Å: below, amplitudes tell the shape of the particle
 COARSEST_REPORTED = 8.0  # Å
 LEAST_SHELLS = 6
 LEAST_SIGNAL = 1.0  # signal over noise, in power
+# ln amplitude, relative to protein at rest: further down the leakage of the mask's edge is as strong.
+DEEPEST_FALL = 4.5
+# Å²: an oversharpening by less is hard to see in a map; a wider interval than this is no evidence of a pass.
+TOLERATED = 50.0
 # What the micrographs' own decay may be (Å²); the range over which unseen noise is bounded.
 RAW_B_FACTORS = (20.0, 50.0, 100.0, 200.0, 400.0)
 
@@ -39,12 +43,14 @@ class GlobalBFactorMeasurement:
 
     b_factor: Quantity
     plain_b_factor: Quantity
+    surely_above: Quantity
     fit_from: Quantity
     fit_to: Quantity
     shells: Quantity
     map_ends_at: Quantity
     end_over_reported: Quantity
     signal_at_limit: Quantity
+    undecided: str
     caveats: tuple[str, ...]
     line: GuinierLine = field(repr=False)
     used: NDArray[np.bool_] = field(repr=False)
@@ -62,7 +68,8 @@ class GlobalBFactor(Check):
     The amplitude of a map falls with frequency as exp(B f² / 4). B is negative for a map that decays, as every
     reconstruction does before sharpening, and close to zero after a proper sharpening. A positive B means that
     high frequencies are stronger than in a protein at rest: the map was sharpened too far, and noise looks like
-    detail.
+    detail. Programs sharpen until a plain Guinier plot is flat, which makes B slightly positive (15 to 25 Å² at
+    3 Å) because the plot of a protein at rest falls; that much is common practice and no warning.
 
     The map is cut to its soft mask, so that solvent and padding do not matter. The power of the noise, measured
     away from the particle and scaled to the volume of the mask, is taken off. The spectrum of protein without
@@ -94,14 +101,14 @@ class GlobalBFactor(Check):
     needs: ClassVar[tuple[str, ...]] = ("density_map", "reported_resolution")
     criteria = (
         Criterion(
-            quantity="b_factor",
-            text="The map is not sharpened beyond its signal: B is not above 0 Å²",
+            quantity="surely_above",
+            text="The map is not oversharpened: its amplitudes do not surely rise, nor surely fall less than a "
+            "protein's at rest (B wholly above 0 Å²)",
             at_most=0.0,
-            rule="interval",
-            because="A protein at rest has B = 0 by construction; no reconstruction decays less (the whole 95 % "
-            "interval decides)",
-            warning="The map is oversharpened: B is {value}, above 0 Å². High frequencies are stronger than in "
-            "a protein without any motion.",
+            because="A protein at rest has B = 0 and no reconstruction decays less; sharpening until the Guinier "
+            "plot is flat, the usual rule, is allowed. The lower end of the 95 % interval decides",
+            warning="The map is oversharpened: B is at least {value}. High frequencies are stronger than in a "
+            "protein without any motion, and rise above a flat Guinier plot.",
             causes=(
                 "A sharpening B-factor larger than the map's own decay",
                 "Noise at high frequency that is not confined to the region outside the particle",
@@ -178,6 +185,10 @@ class GlobalBFactor(Check):
         end = find_spectral_end(frequency, map_spectrum.log_amplitude)
         limit = min(1.0 / reported_resolution, density_map.nyquist, np.inf if end is None else end.onset)
         in_range = (frequency >= 1.0 / LOWEST_RESOLUTION) & (frequency <= limit * 1.0001)
+        level = 0.5 * np.log(np.maximum(map_spectrum.power, 1e-300)) - reference_spectrum.at(frequency)
+        deep = in_range & (level < level[in_range].max(initial=-np.inf) - DEEPEST_FALL)
+        if deep.any():
+            in_range[np.flatnonzero(deep)[0] :] = False
         if in_range.sum() < LEAST_SHELLS:
             raise NotApplicable(
                 f"Only {in_range.sum()} shells lie between {LOWEST_RESOLUTION:g} Å and {1.0 / limit:.3g} Å; "
@@ -203,15 +214,32 @@ class GlobalBFactor(Check):
             noise_over_signal=ratio[used],
             noise_error=map_spectrum.noise_error,
         )
-        plain, _ = weighted_line(f**2, log_signal, np.ones(f.size))
+        # Sharpened by the usual rule, a Guinier plot is flat with the protein's own spectrum in it.
+        plain = fit_guinier(
+            f, log_signal, variance, rng, noise_over_signal=ratio[used], noise_error=map_spectrum.noise_error
+        )
         low, high = line.interval()
-        caveats = []
+        plain_low, plain_high = plain.interval()
+        caveats, undecided = [], ""
         if map_spectrum.noise_power is None:
-            low += _lowest_shift(f, variance, reported_resolution, reference_spectrum)
+            shift = _lowest_shift(f, variance, reported_resolution, reference_spectrum)
+            if min(low, plain_low) > 0:
+                undecided = (
+                    f"The amplitudes rise (B = {line.b_factor:.0f} Å² as the map is), but noise that cannot be "
+                    "measured in this map may do that as well as sharpening"
+                )
+            low, plain_low = low + shift, plain_low + shift
             caveats.append(
                 f"The noise could not be measured ({noise_region.reason.rstrip('.')}), so none was taken off: B is "
                 "at most what the fit says. The lower end of the interval is what B would be with as much noise "
                 "as the reported resolution allows."
+            )
+        surely = min(low, plain_low)
+        possibly = min(high, plain_high)
+        if not undecided and surely <= 0 and possibly > TOLERATED:
+            undecided = (
+                f"The interval of B reaches from {low:.0f} to {high:.0f} Å²: an oversharpening of up to "
+                f"{possibly:.0f} Å² could not have been seen"
             )
         if end is not None and end.half < 0.95 / reported_resolution:
             caveats.append(f"Amplitudes fall off at {1.0 / end.half:.3g} Å; the fit stops before.")
@@ -227,8 +255,13 @@ class GlobalBFactor(Check):
                 note="negative: amplitudes decay; the spectrum of protein at rest is taken off",
             ),
             plain_b_factor=Quantity(
-                label="Slope without the protein's own spectrum", value=4.0 * float(plain), unit="Å²",
-                note="an unweighted line through ln amplitude, as in a plain Guinier plot",
+                label="B-factor of the plain Guinier plot", value=plain.b_factor, unit="Å²",
+                interval=(plain_low, plain_high), confidence=0.95,
+                note="the protein's own spectrum left in, as refinement programs do",
+            ),
+            surely_above=Quantity(
+                label="B is surely above (97.5 %)", value=surely, unit="Å²",
+                note="the lower of the two intervals' lower ends",
             ),
             fit_from=Quantity(label="Fit from", value=float(1.0 / f[0]), unit="Å"),
             fit_to=Quantity(label="Fit to", value=float(1.0 / f[-1]), unit="Å"),
@@ -246,6 +279,7 @@ class GlobalBFactor(Check):
                 value=None if map_spectrum.noise_power is None else float(1.0 / max(ratio[used][-1], 1e-9)),
                 digits=2,
             ),
+            undecided=undecided,
             caveats=tuple(caveats),
             line=line,
             used=used,
@@ -260,8 +294,10 @@ class GlobalBFactor(Check):
     def summary(self, measurement: GlobalBFactorMeasurement) -> str:
         b = measurement.b_factor
         assert isinstance(b.value, float) and b.interval is not None
-        if b.interval[0] > 0:
-            verdict = "more than a protein at rest has: oversharpened"
+        if float(measurement.surely_above.value or 0.0) > 0:
+            verdict = "oversharpened"
+        elif b.interval[0] > 0:
+            verdict = "a little more than a protein at rest has, as a map sharpened to a flat Guinier plot does"
         elif b.interval[1] < -300:
             verdict = "a strong blur"
         else:
