@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.ndimage
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.fourier import frequency_grid, irfftn, raised_cosine, rfftn
-from veritem.numerics.shells import shell_count, shell_frequencies, shell_means
+from veritem.numerics.shells import shell_frequencies, shell_means
 from veritem.simulation.models import AtomicModel
 from veritem.simulation.noise import (
     CROSSING_DECADES,
@@ -55,13 +55,16 @@ class Truth:
     b_factor: Å², net blur of the map beyond the model's own atomic B (negative: sharpened).
     model_b_factor: Å², occupancy-weighted mean of the atomic B as simulated.
     centre: z, y, x in Å of the model's centre of mass from the box centre.
-    contour_level: encloses the molecular volume inside `mask`.
+    contour_level: as a depositor sets it: the level that encloses the molecular volume inside `mask`, or four times
+        `noise_sigma` where that is higher, so that the surface shows no noise.
     molecular_weight: Da.
     noise_sigma: standard deviation of the noise in the map.
     mask: (nz, ny, nx) bool, the noise-free density's molecular volume and a margin of about 3 Å.
     molecule: the same without margin: its volume is the molecular volume.
     frequency, fsc: expected FSC of the half maps inside `mask`, per shell.
-    signal: the noise-free map after the same processing. noise: what was added to it.
+    signal: the noise-free map after the same processing.
+    transfer: what the processing did to the signal of the model. raw_b_factor: Å², the half maps' blur beyond atomic B.
+    solvent: V, see `simulate_density`.
     seed: of the noise.
     """
 
@@ -78,13 +81,15 @@ class Truth:
     frequency: NDArray[np.float64]
     fsc: NDArray[np.float64]
     signal: DensityMap
+    transfer: Transfer
+    raw_b_factor: float
+    solvent: float
     seed: int
-    transfer: Transfer = field(default_factory=Transfer)
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedMap:
-    """A map as deposited, the half maps behind it, the model in its frame, and the truth."""
+    """A map as deposited, the half maps behind it, the model in its frame with the B and occupancy used, the truth."""
 
     density_map: DensityMap
     half_1: DensityMap
@@ -98,8 +103,8 @@ def simulate_map(
     shape: int | tuple[int, int, int],
     pixel_size: float,
     resolution: float | None = 3.2,
-    b_factor: float = 80.0,
-    sharpen: float = 80.0,
+    b_factor: float = 150.0,
+    sharpen: float = 90.0,
     atomic_b_factor: float | ArrayLike | None = None,
     occupancy: float | ArrayLike | None = None,
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -107,25 +112,28 @@ def simulate_map(
     noise: Spectrum | None = None,
     low_pass: bool = True,
     mask: NDArray | None = None,
-    solvent: float = 4.5,
+    solvent: float = 3.0,
     seed: int = 0,
     threads: int = 1,
 ) -> SimulatedMap:
     """The map that a depositor would send: the mean of two noisy half maps, sharpened and low-passed.
 
-    shape, pixel_size, centre, solvent: see `simulate_density`.
+    shape, pixel_size, centre, solvent: see `simulate_density`. Vitreous ice has about 4.5 V; the default is lower by
+        what the hydrogens that models leave out would add to the protein.
     resolution: Å at which the half maps' FSC inside the true mask falls to 0.143. None: no noise.
-    b_factor: Å², imaging blur on top of the atoms' own B. sharpen: Å², undone on the final map (the half maps stay raw).
+    b_factor: Å², imaging blur on top of the atoms' own B.
+    sharpen: Å², undone on the final map; the half maps stay raw.
     atomic_b_factor, occupancy: replace the model's own.
     ssnr_width: None gives the noise the spectrum `noise` (its scale is solved for; default flat). A number w (1/Å per
         decade) instead gives the half maps a log-linear SSNR, and the noise the colour that this needs.
     low_pass: cut the final map at `resolution` with a raised-cosine edge two Fourier voxels wide.
     mask: (nz, ny, nx) in [0, 1], multiplies the final map, as some programs do before deposition.
     """
-    clean = simulate_density(
-        model, shape, pixel_size, b_factor=atomic_b_factor, occupancy=occupancy, centre=centre, solvent=solvent,
-        threads=threads,
-    )  # fmt: skip
+    if atomic_b_factor is not None:
+        model = replace(model, b_factors=np.broadcast_to(np.asarray(atomic_b_factor, np.float64), len(model)).copy())
+    if occupancy is not None:
+        model = replace(model, occupancies=np.broadcast_to(np.asarray(occupancy, np.float64), len(model)).copy())
+    clean = simulate_density(model, shape, pixel_size, centre=centre, solvent=solvent, threads=threads)
     molecule = enclosing_mask(clean, model.molecular_weight, threads=threads)
     margin = scipy.ndimage.distance_transform_edt(~molecule, sampling=pixel_size) <= 3.0
     raw = Transfer(b_factor).apply(clean, threads)
@@ -134,7 +142,7 @@ def simulate_map(
     )
     edge = 2.0 / (max(clean.shape) * pixel_size)
     processing = Transfer(-sharpen, resolution if low_pass else None, edge)
-    mean = DensityMap((halves[0].data + halves[1].data) / 2, pixel_size, clean.origin)
+    mean = replace(clean, data=(halves[0].data + halves[1].data) * np.float32(0.5))
     final = processing.apply(mean, threads)
     signal = processing.apply(raw, threads)
     noise_sigma = float(np.std(final.data - signal.data, dtype=np.float64))
@@ -142,13 +150,13 @@ def simulate_map(
         weight = np.asarray(mask, np.float32)
         final, signal = (replace(m, data=m.data * weight) for m in (final, signal))
     level = enclosing_level(final.data[margin], clean.voxel_volume, model.molecular_weight)
+    level = max(level, 4.0 * noise_sigma)
     weights = model.occupancies * model.masses
-    atomic = model.b_factors if atomic_b_factor is None else np.broadcast_to(atomic_b_factor, len(model))
     truth = Truth(
         resolution=expected.resolution,
         unmasked_resolution=expected.unmasked_resolution,
         b_factor=b_factor - sharpen,
-        model_b_factor=float(weights @ atomic / weights.sum()),
+        model_b_factor=float(weights @ model.b_factors / weights.sum()),
         centre=centre,
         contour_level=level,
         molecular_weight=model.molecular_weight,
@@ -158,8 +166,10 @@ def simulate_map(
         frequency=expected.frequency,
         fsc=expected.fsc,
         signal=signal,
-        seed=seed,
         transfer=Transfer(b_factor - sharpen, processing.resolution, edge),
+        raw_b_factor=b_factor,
+        solvent=solvent,
+        seed=seed,
     )
     return SimulatedMap(final, halves[0], halves[1], model, truth)
 
@@ -260,15 +270,3 @@ def _noise_scale(frequency: NDArray, ssnr_at_unit_noise: NDArray, resolution: fl
         # No crossing or a finer one: more noise is needed.
         low, high = (middle, high) if reached is None or reached < resolution else (low, middle)
     return float(np.sqrt(low * high))
-
-
-__all__ = [
-    "ExpectedFsc",
-    "SimulatedMap",
-    "Transfer",
-    "Truth",
-    "first_crossing",
-    "shell_count",
-    "simulate_half_maps",
-    "simulate_map",
-]

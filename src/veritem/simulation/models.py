@@ -32,9 +32,11 @@ _HELIX_RESIDUE = {
     "CB": (3.34, 16.7, -0.77),
 }
 _BACKBONE = ("N", "CA", "C", "O", "CB")
+# A side chain nearer than this (Å) to another residue's atoms has no room.
+_LEAST_ROOM = 2.3
 
-# Side chains beyond CB: atom, element, the three atoms that place it, bond Å, angle degrees, torsion. A torsion given as
-# "chi" is drawn from the staggered rotamers; "chi+120" turns with the latest one; a number is fixed.
+# Side chains beyond CB: atom, element, the three atoms that place it, bond Å, angle degrees, torsion. A torsion given
+# as "chi" is drawn from the staggered rotamers; "chi+120" turns with the latest one; a number is fixed.
 _SideAtom = tuple[str, str, tuple[str, str, str], float, float, str | float]
 _SIDE_CHAINS: dict[str, tuple[_SideAtom, ...]] = {
     "GLY": (),
@@ -118,8 +120,8 @@ _SIDE_CHAINS: dict[str, tuple[_SideAtom, ...]] = {
     ),
 }
 
-# Relative frequency of each residue: helices and strands avoid glycine, loops do not. Chosen so that the mean residue is
-# about 110 Da, as in proteins.
+# Relative frequency of each residue: helices and strands avoid glycine, loops do not. Chosen so that the mean residue
+# is about 105 Da once crowded sites have become alanine.
 _COMPOSITION = {
     "GLY": 1, "ALA": 9, "SER": 6, "VAL": 7, "THR": 6, "LEU": 12, "ILE": 7, "MET": 3, "ASP": 5, "ASN": 4, "GLU": 8,
     "GLN": 4, "LYS": 6, "ARG": 5, "PHE": 5, "TYR": 4,
@@ -171,9 +173,7 @@ class AtomicModel:
 
     def select(self, atoms: NDArray) -> AtomicModel:
         """The atoms that a boolean mask or an index array names, as a model of their own; indices are kept."""
-        fields = {
-            name: getattr(self, name)[atoms] for name in self.__dataclass_fields__ if name != "chain_names"
-        }
+        fields = {name: getattr(self, name)[atoms] for name in self.__dataclass_fields__ if name != "chain_names"}
         return replace(self, **fields)
 
     def moved(self, rotation: ArrayLike | None = None, shift: ArrayLike = (0.0, 0.0, 0.0)) -> AtomicModel:
@@ -324,17 +324,16 @@ def ideal_protein(residues: int = 400, subunits: int = 4, seed: int = 0) -> Atom
         )
     rng = np.random.default_rng(seed)
     backbone, is_loop = _fold(residues, rng)
-    sequence = _sequence(is_loop, rng)
-    side_atoms = _side_chains(backbone, sequence, rng)
+    sequence, side_atoms = _side_chains(backbone, _sequence(is_loop, rng), rng)
     subunit = _assemble(backbone, sequence, side_atoms, 0.0)
     subunit = subunit.moved(shift=-subunit.centre)
     depth = np.linalg.norm(subunit.positions, axis=1)
     loop_atom = is_loop[subunit.residues]
     b_factors = 25.0 + 45.0 * (depth / depth.max()) ** 2 + 20.0 * loop_atom
-    subunit = replace(subunit, b_factors=b_factors).moved(_random_rotation(rng))
+    subunit = replace(subunit, b_factors=b_factors)
     if subunits == 1:
-        return subunit
-    return _cyclic(subunit, subunits)
+        return subunit.moved(_random_rotation(rng))
+    return _cyclic(subunit, subunits, rng)
 
 
 @functools.lru_cache(maxsize=1)
@@ -344,9 +343,8 @@ def _strand_template() -> NDArray[np.float64]:
     atoms = [np.array([0.0, 0.0, 0.0]), np.array([1.46, 0.0, 0.0])]
     atoms.append(atoms[1] + 1.52 * np.array([-np.cos(np.deg2rad(111.0)), np.sin(np.deg2rad(111.0)), 0.0]))
     for _ in range(60):
-        atoms.append(_place(*atoms[-3:], 1.33, 116.6, psi))
-        atoms.append(_place(*atoms[-3:], 1.46, 121.7, np.pi))
-        atoms.append(_place(*atoms[-3:], 1.52, 111.0, phi))
+        for bond, angle, torsion in ((1.33, 116.6, psi), (1.46, 121.7, np.pi), (1.52, 111.0, phi)):
+            atoms.append(_place(atoms[-3], atoms[-2], atoms[-1], bond, angle, torsion))
     chain = np.array(atoms).reshape(-1, 3, 3)
     n, ca, c, after = chain[:-1, 0], chain[:-1, 1], chain[:-1, 2], chain[1:, 0]
     # The carbonyl oxygen is trans to the next residue's CA: it bisects the outer angle at C.
@@ -402,7 +400,7 @@ class _Element:
 
 def _elements(radius: float, rng: np.random.Generator) -> list[_Element]:
     """Helices and strands that fill an ellipsoid of mean radius `radius` (Å), in chain order."""
-    semi = radius * np.array([1.12, 1.0, 0.89])
+    semi = radius * np.array([1.28, 0.96, 0.82])
     # The layer nearest the middle is a sheet once the fold is big enough to wrap it.
     heights = np.arange(-np.floor(semi[2] / 9.8), np.floor(semi[2] / 9.8) + 1) * 9.8
     sheet_layer = len(heights) // 2 if radius > 17.0 else -1
@@ -444,7 +442,7 @@ def _elements(radius: float, rng: np.random.Generator) -> list[_Element]:
 
 def _fold(residues: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Backbone (residues, 5, 3) of one chain and which residues are loop."""
-    seed = rng.integers(2**63)
+    seed = int(rng.integers(2**63))
     radius = (3 * residues * 120.0 / (4 * np.pi)) ** (1 / 3)
     while True:
         pieces, loops = _thread(_elements(radius, np.random.default_rng(seed)), seed)
@@ -456,31 +454,56 @@ def _fold(residues: int, rng: np.random.Generator) -> tuple[NDArray[np.float64],
 
 def _thread(elements: list[_Element], seed: int) -> tuple[list[NDArray], list[NDArray]]:
     rng = np.random.default_rng(seed)
-    pieces: list[NDArray] = []
-    loops: list[NDArray] = []
+    cores = []
     for element in elements:
         if element.kind == "H":
-            piece = _helix(element.start, element.axis, element.length, rng.uniform(0, 360))
+            cores.append(_helix(element.start, element.axis, element.length, rng.uniform(0, 360)))
         else:
-            piece = _strand(element.start, element.axis, element.side, element.length)
-        if pieces:
-            before = pieces[-1]
-            joint = _loop(before[-1, 1], _unit(before[-1, 1] - before[-4, 1]), piece[0, 1], element.axis)
+            cores.append(_strand(element.start, element.axis, element.side, element.length))
+    pieces: list[NDArray] = []
+    loops: list[NDArray] = []
+    occupied = np.concatenate(cores).reshape(-1, 3)
+    for i, core in enumerate(cores):
+        if i:
+            joint = _roomy_loop(cores[i - 1], core, elements[i].axis, occupied, rng)
+            occupied = np.concatenate([occupied, joint.reshape(-1, 3)])
             pieces.append(joint)
             loops.append(np.ones(len(joint), bool))
-        pieces.append(piece)
-        loops.append(np.zeros(len(piece), bool))
+        pieces.append(core)
+        loops.append(np.zeros(len(core), bool))
     return pieces, loops
 
 
-def _loop(start: NDArray, outwards: NDArray, end: NDArray, inwards: NDArray) -> NDArray[np.float64]:
-    """Residues (n, 5, 3) along a Bézier curve from one CA to another, 3.5 Å apart, both ends left out."""
-    reach = max(5.0, 0.4 * float(np.linalg.norm(end - start)))
+def _roomy_loop(
+    before: NDArray, after: NDArray, axis: NDArray, occupied: NDArray, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Of a few drawn loops, the one that keeps farthest from everything built so far; short ones are preferred."""
+    start, end = before[-1, 1], after[0, 1]
+    outwards = _unit(before[-1, 1] - before[-4, 1])
+    # The residues at the joints are bonded to the loop, so they do not count as obstacles.
+    joints = np.concatenate([before[-1], after[0]])
+    tree = cKDTree(occupied[cKDTree(joints).query(occupied)[0] > 0.01])
+    best, best_score = None, -np.inf
+    for attempt in range(24):
+        spread = 0.08 * attempt
+        drawn = rng.normal(0, spread, (2, 3)) if attempt else np.zeros((2, 3))
+        loop = _loop(start, _unit(outwards + drawn[0]), end, _unit(axis + drawn[1]), 1.0 + 0.05 * attempt)
+        room = float(tree.query(loop.reshape(-1, 3))[0].min())
+        score = min(room, 3.2) - 0.03 * len(loop)
+        if score > best_score:
+            best, best_score = loop, score
+    assert best is not None
+    return best
+
+
+def _loop(start: NDArray, outwards: NDArray, end: NDArray, inwards: NDArray, stretch: float) -> NDArray[np.float64]:
+    """Residues (n, 5, 3) along a Bézier curve from one CA to another, 3.8 Å apart, both ends left out."""
+    reach = stretch * max(5.0, 0.4 * float(np.linalg.norm(end - start)))
     t = np.linspace(0.0, 1.0, 400)[:, None]
     control = start + outwards * reach, end - inwards * reach
     curve = (1 - t) ** 3 * start + 3 * (1 - t) ** 2 * t * control[0] + 3 * (1 - t) * t**2 * control[1] + t**3 * end
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
-    count = max(1, round(along[-1] / 3.5) - 1)
+    count = max(1, round(along[-1] / 3.8) - 1)
     stops = np.interp(np.linspace(0, along[-1], count + 2), along, np.arange(400))
     points = curve[np.clip(np.round(stops).astype(int), 0, 399)]
     ca, step = points[1:-1], _unit_rows(points[2:] - points[:-2])
@@ -504,32 +527,58 @@ def _sequence(is_loop: NDArray, rng: np.random.Generator) -> list[str]:
 
 def _side_chains(
     backbone: NDArray, sequence: list[str], rng: np.random.Generator
-) -> dict[int, list[tuple[str, str, NDArray]]]:
-    """Side-chain atoms (name, element, position) per residue, each residue in the roomiest of 16 drawn rotamers."""
+) -> tuple[list[str], dict[int, list[tuple[str, str, NDArray]]]]:
+    """The sequence, and side-chain atoms (name, element, position) per residue.
+
+    Each residue takes the roomiest of 16 drawn rotamers; one that finds no room becomes alanine.
+    """
     fixed = cKDTree(backbone.reshape(-1, 3))
     owner = np.repeat(np.arange(len(backbone)), backbone.shape[1])
     placed: dict[int, list[tuple[str, str, NDArray]]] = {}
     others = np.zeros((0, 3))
-    for i, name in enumerate(sequence):
-        table = _SIDE_CHAINS[name]
-        if not table:
+    kept = list(sequence)
+    best: list[tuple[str, str, NDArray]]
+    for i, wanted in enumerate(sequence):
+        # A second and a third residue are tried before the site is left to alanine.
+        for name in (wanted, *rng.choice(list(_COMPOSITION), size=2)):
+            table = _SIDE_CHAINS[str(name)]
+            if not table:
+                kept[i], best = str(name), []
+                break
+            best, room = _roomiest(backbone[i], table, fixed, owner != i, others, rng)
+            if room >= _LEAST_ROOM:
+                kept[i] = str(name)
+                break
+        else:
+            kept[i], best = "ALA", []
+        if not best:
             continue
-        best, best_room = None, -np.inf
-        for _ in range(16):
-            candidate = _grow(backbone[i], table, rng)
-            points = np.array([atom[2] for atom in candidate])
-            distance, index = fixed.query(points, k=8, distance_upper_bound=5.0)
-            foreign = index < len(owner)
-            foreign[foreign] = owner[index[foreign]] != i
-            room = float(np.min(np.where(foreign, distance, 5.0)))
-            if len(others):
-                room = min(room, float(np.min(np.linalg.norm(points[:, None] - others[None], axis=2))))
-            if room > best_room:
-                best, best_room = candidate, room
-        assert best is not None
         placed[i] = best
         others = np.concatenate([others, [atom[2] for atom in best]])
-    return placed
+    return kept, placed
+
+
+def _roomiest(
+    residue: NDArray,
+    table: tuple[_SideAtom, ...],
+    fixed: cKDTree,
+    foreign: NDArray[np.bool_],
+    others: NDArray,
+    rng: np.random.Generator,
+) -> tuple[list[tuple[str, str, NDArray]], float]:
+    """Of 16 drawn rotamers the one whose nearest foreign atom is farthest, and that distance in Å."""
+    drawn = [_grow(residue, table, rng) for _ in range(16)]
+    points = np.array([[atom[2] for atom in candidate] for candidate in drawn])
+    distance, index = fixed.query(points, k=8, distance_upper_bound=5.0)
+    # scipy marks "no neighbour that near" by an index one past the end.
+    counts = np.append(foreign, False)[index]
+    room = np.where(counts, distance, 5.0).min(axis=(1, 2))
+    if len(others):
+        near = others[np.linalg.norm(others - residue[1], axis=1) < 14.0]
+        if len(near):
+            room = np.minimum(room, np.linalg.norm(points[:, :, None] - near, axis=3).min(axis=(1, 2)))
+    best = int(room.argmax())
+    return drawn[best], float(room[best])
 
 
 def _grow(residue: NDArray, table: tuple[_SideAtom, ...], rng: np.random.Generator) -> list[tuple[str, str, NDArray]]:
@@ -593,25 +642,25 @@ def _assemble(
     )
 
 
-def _cyclic(subunit: AtomicModel, order: int) -> AtomicModel:
-    """`order` copies about z, as near to the axis as leaves 3 Å between the atoms of neighbours."""
+def _cyclic(subunit: AtomicModel, order: int, rng: np.random.Generator) -> AtomicModel:
+    """`order` copies about z, in the most compact of 32 drawn orientations, atoms of neighbours 3 Å apart or more.
+
+    The subunit's long axis (x) is set upright and leans over by up to 35 degrees.
+    """
+    upright = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    trace = subunit.select(subunit.atom_names == "CA")
+    best, best_radius = subunit, np.inf
+    for _ in range(32):
+        spin, lean, heading = rng.uniform(0, 2 * np.pi), rng.uniform(0, np.deg2rad(35)), rng.uniform(0, 2 * np.pi)
+        turn = _about_z(heading) @ _about_x(lean) @ _about_z(spin) @ upright
+        radius = _ring_radius(trace.moved(turn).positions, order, 5.5)
+        if radius < best_radius:
+            best, best_radius = subunit.moved(turn), radius
+    high = _ring_radius(best.positions, order, 3.0)
 
     def turned(copy: int, radius: float) -> AtomicModel:
-        angle = 2 * np.pi * copy / order
-        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
-        return subunit.moved(shift=(radius, 0.0, 0.0)).moved(turn)
+        return best.moved(shift=(radius, 0.0, 0.0)).moved(_about_z(2 * np.pi * copy / order))
 
-    def gap(radius: float) -> float:
-        first = cKDTree(turned(0, radius).positions)
-        # Beyond the next copy the distance only grows, but for small orders the one after it may still touch.
-        return min(first.query(turned(k, radius).positions)[0].min() for k in range(1, order // 2 + 1))
-
-    low, high = 0.0, 4.0 * float(np.linalg.norm(subunit.positions, axis=1).max())
-    while gap(high) < 3.0:
-        high *= 2
-    for _ in range(14):
-        middle = (low + high) / 2
-        low, high = (low, middle) if gap(middle) >= 3.0 else (middle, high)
     copies = [turned(k, high) for k in range(order)]
     per_copy = int(subunit.residues.max()) + 1
 
@@ -631,6 +680,33 @@ def _cyclic(subunit: AtomicModel, order: int) -> AtomicModel:
         residue_names=joined("residue_names"),
         chain_names=tuple(_chain_name(k) for k in range(order)),
     )
+
+
+def _ring_radius(positions: NDArray, order: int, apart: float) -> float:
+    """The distance from the axis beyond which copies stay `apart` Å from each other, within 0.1 Å."""
+    turns = [_about_z(2 * np.pi * k / order) for k in range(1, order // 2 + 1)]
+
+    def gap(radius: float) -> float:
+        first = positions + np.array([radius, 0.0, 0.0])
+        tree = cKDTree(first)
+        return min(float(tree.query(first @ turn.T, distance_upper_bound=apart)[0].min()) for turn in turns)
+
+    # From far outside inwards: near the axis copies may pass through each other and be apart again.
+    high = 1.1 * np.linalg.norm(positions, axis=1).max() / np.sin(np.pi / order) + apart
+    step = 1.6
+    while step > 0.1:
+        while high - step > 0 and gap(high - step) >= apart:
+            high -= step
+        step /= 2
+    return float(high)
+
+
+def _about_z(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+
+
+def _about_x(angle: float) -> NDArray[np.float64]:
+    return np.array([[1.0, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
 
 
 def _chain_name(index: int) -> str:

@@ -16,7 +16,7 @@ from veritem.numerics.fourier import axis_frequencies, gaussian_filter
 from veritem.simulation.models import AtomicModel
 
 POTENTIAL_OF_SCATTERING = 47.877645
-"""h² / (2 pi m e) in V Å²: an electron scattering factor (Å) times this is the volume integral of the potential, V Å³."""
+"""h² / (2 pi m e) in V Å²: an electron scattering factor (Å) times this is the integral of the potential in V Å³."""
 
 VOLUME_PER_DALTON = 1.207
 """Å³ per Da of protein."""
@@ -46,7 +46,8 @@ def simulate_density(
     shape: box edge or (nz, ny, nx), voxels. pixel_size: Å.
     b_factor: Å², one for all atoms or (n,); default the model's own. Added to each element's form factor.
     occupancy: one for all atoms or (n,); default the model's own.
-    centre: z, y, x in Å of the model's centre of mass from the box centre (voxel n // 2). Ignored when `origin` is given.
+    centre: z, y, x in Å of the model's centre of mass from the box centre (voxel n // 2). Not used when `origin` is
+        given.
     origin: x, y, z of voxel (0, 0, 0) in the model's frame; default so that `centre` holds. Either way the atoms'
         coordinates hold in the map's frame.
     solvent: potential of the solvent in V (vitreous ice is about 4.5), which fills the box outside the molecule; the
@@ -57,14 +58,15 @@ def simulate_density(
     Raises ValueError when an atom's B is so negative that its density diverges on this grid.
     Peng, Ren, Dudarev and Whelan, Acta Cryst. A52 (1996) 257, 10.1107/S0108767395014371.
     """
-    nz, ny, nx = grid = (shape,) * 3 if isinstance(shape, int) else tuple(shape)
+    nz, ny, nx = grid = (shape, shape, shape) if isinstance(shape, int) else shape
     b_factors = _per_atom(model.b_factors if b_factor is None else b_factor, len(model), "b_factor")
     occupancies = _per_atom(model.occupancies if occupancy is None else occupancy, len(model), "occupancy")
     if origin is None:
         middle = [(n // 2) * pixel_size + c for n, c in zip((nx, ny, nz), centre[::-1], strict=True)]
-        origin = tuple(float(v) for v in model.centre - middle)
-    fine = tuple(_fine_size(n) for n in grid)
-    steps = tuple(n * pixel_size / f for n, f in zip(grid, fine, strict=True))
+        x, y, z = model.centre - middle
+        origin = float(x), float(y), float(z)
+    fine = [_fine_size(n) for n in grid]
+    steps = [n * pixel_size / f for n, f in zip(grid, fine, strict=True)]
     blur = max(0.0, _LEAST_B * pixel_size**2 - float(b_factors.min()))
     if blur * (0.5 / pixel_size) ** 2 / 4 > 18.0:
         raise ValueError(
@@ -76,7 +78,7 @@ def simulate_density(
     elements, kind = np.unique(model.atomic_numbers, return_inverse=True)
     amplitudes, widths = _form_factors(tuple(int(z) for z in elements))
     _splat(density, positions, kind.astype(np.int64), amplitudes, widths, b_factors + blur, occupancies,
-           np.array(steps), _CUT)  # fmt: skip
+           np.array(steps), _CUT, POTENTIAL_OF_SCATTERING)  # fmt: skip
     data = _to_grid(density, grid, pixel_size, blur, threads)
     result = DensityMap(data, pixel_size, origin)
     if solvent:
@@ -141,13 +143,17 @@ def two_domain(
         normal = np.array([1.0, 0.0, 0.0]) if isinstance(split, str) else np.asarray(split, np.float64)
         domains = ((model.positions - model.centre) @ normal > 0).astype(np.int64)
     changed = model
-    for name, values in (("b_factors", b_factors), ("occupancies", occupancies)):
-        if values is None:
-            continue
-        if len(values) <= domains.max():
-            raise ValueError(f"{len(values)} {name} for {domains.max() + 1} domains: give one for each")
-        changed = replace(changed, **{name: np.asarray(values, np.float64)[domains]})
+    if b_factors is not None:
+        changed = replace(changed, b_factors=_per_domain(b_factors, domains, "b_factors"))
+    if occupancies is not None:
+        changed = replace(changed, occupancies=_per_domain(occupancies, domains, "occupancies"))
     return changed, domains
+
+
+def _per_domain(values: tuple[float, ...], domains: NDArray[np.int64], name: str) -> NDArray[np.float64]:
+    if len(values) <= domains.max():
+        raise ValueError(f"{len(values)} {name} for {domains.max() + 1} domains: give one for each")
+    return np.asarray(values, np.float64)[domains]
 
 
 def region_labels(
@@ -218,7 +224,7 @@ def _to_grid(
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _splat(density, positions, kinds, amplitudes, widths, b_factors, occupancies, steps, cut):
+def _splat(density, positions, kinds, amplitudes, widths, b_factors, occupancies, steps, cut, potential):
     nz, ny, nx = density.shape
     terms = amplitudes.shape[1]
     for atom in range(positions.shape[0]):
@@ -239,7 +245,7 @@ def _splat(density, positions, kinds, amplitudes, widths, b_factors, occupancies
         for t in range(terms):
             b = widths[kind, t] + b_factors[atom]
             rate = 4 * np.pi**2 / b
-            height = occupancies[atom] * 47.877645 * amplitudes[kind, t] * (4 * np.pi / b) ** 1.5
+            height = occupancies[atom] * potential * amplitudes[kind, t] * (4 * np.pi / b) ** 1.5
             for axis in range(3):
                 for i in range(count[axis]):
                     r = (low[axis] + i) * steps[axis] - positions[atom, axis]
