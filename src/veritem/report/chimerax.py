@@ -89,9 +89,7 @@ def _open(path: Path, start: Path, number: int) -> list[str]:
     quoted = _quoted(shown.replace(os.sep, "/"))
     if quoted is None:
         return [
-            _comment(
-                f"The name {shown!r} cannot be written in a command. Open the file by hand as model #{number}."
-            )
+            _comment(f"The name {shown!r} cannot be written in a command. Open the file by hand as model #{number}.")
         ]
     return [f"open {quoted} id #{number}"]
 
@@ -135,9 +133,7 @@ def _overview(result: ValidationResult, folder: Path, map_path: Path | None, lev
             lines += _open(folder / derived.file, start, number)
             lines += [f"hide #{number} models"]
             if derived.colours_map:
-                lines.append(
-                    _comment(f"to colour the map by it: open {Path(command_file(check, derived)).name}")
-                )
+                lines.append(_comment(f"to colour the map by it: open {Path(command_file(check, derived)).name}"))
     return "\n".join([*lines, "", *_SCENE, ""])
 
 
@@ -165,8 +161,7 @@ def _colouring(
         palette = ":".join(f"{value:.5g},{colour}" for value, colour in zip(values, colours, strict=True))
         shown = {0, (PALETTE_STEPS - 1) // 2, PALETTE_STEPS - 1}
         stops = (
-            f"{c}:{v:.4g}" if i in shown else f"{c}:"
-            for i, (v, c) in enumerate(zip(values, colours, strict=True))
+            f"{c}:{v:.4g}" if i in shown else f"{c}:" for i, (v, c) in enumerate(zip(values, colours, strict=True))
         )
         key = ""
         lines += [f"key {' '.join(stops)} pos 0.30,0.06 size 0.40,0.03"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from veritem.results import (
     CheckResult,
     CriterionResult,
     Outcome,
+    Quantity,
     Severity,
     ValidationResult,
     format_number,
@@ -140,6 +142,10 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
@@ -148,9 +154,7 @@ def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
     """The answer in at most six plain sentences; each says no more than the criterion behind it."""
     score = result.score
     if score.evaluable == 0:
-        opening = (
-            "None of the checks could be evaluated on this submission, so nothing can be said of the map."
-        )
+        opening = "None of the checks could be evaluated on this submission, so nothing can be said of the map."
         return (Sentence(opening), *_missing_levels(result))
     parts = []
     if score.passed:
@@ -179,16 +183,12 @@ def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
         )
     if not found:
         sentences.append(
-            Sentence(
-                "Nothing that these checks look for was found; what they do not look for they cannot exclude."
-            )
+            Sentence("Nothing that these checks look for was found; what they do not look for they cannot exclude.")
         )
     if score.failed:
         names = _listed([f"{c.code} ({c.title})" for c in with_outcome(result, Outcome.FAILED)])
         sentences.append(
-            Sentence(
-                f"{names} broke while running, which says nothing about the map and counts as not passed."
-            )
+            Sentence(f"{names} broke while running, which says nothing about the map and counts as not passed.")
         )
     elif score.inconclusive:
         names = _listed([f"{c.code} ({c.title})" for c in with_outcome(result, Outcome.INCONCLUSIVE)])
@@ -203,11 +203,35 @@ def _missing_levels(result: ValidationResult) -> tuple[Sentence, ...]:
     first = missing[0]
     return (
         Sentence(
-            f"Not asked at all, for want of {_listed(list(first.missing))}: {first.title[:1].lower() + first.title[1:]}.",
+            f"Not asked at all, for want of {_listed(list(first.missing))}: {_small(first.title)}.",
             "levels",
             "levels",
         ),
     )
+
+
+def outcome_counts(result: ValidationResult, level: str | None = None) -> tuple[tuple[Outcome, int], ...]:
+    """How often each outcome came, the outcomes that did not come left out; of one level when it is named."""
+    checks = [c for c in result.checks if level is None or c.level == level]
+    counts = ((outcome, sum(c.outcome is outcome for c in checks)) for outcome in STYLES)
+    return tuple((outcome, n) for outcome, n in counts if n)
+
+
+def key_facts(result: ValidationResult) -> tuple[Quantity, ...]:
+    """The handful of numbers for the front page."""
+    wanted = ("box", "pixel_size", "contour_level", "enclosed_mass")
+    facts = [result.facts[name] for name in wanted if name in result.facts]
+    resolution = result.parameters.get("reported_resolution")
+    if isinstance(resolution, int | float):
+        facts.append(Quantity(label="Reported resolution", value=resolution, unit="Å"))
+    return tuple(facts)
+
+
+def answer(check: CheckResult) -> str:
+    """The answer in a few words: the summary, or why there is none."""
+    if check.outcome is Outcome.FAILED:
+        return "The check itself failed; this says nothing about the map."
+    return check.summary or _capital(check.reason)
 
 
 def score_explanation(result: ValidationResult) -> str:
@@ -215,7 +239,8 @@ def score_explanation(result: ValidationResult) -> str:
     score = result.score
     text = (
         f"The score is the number of checks passed over the number that should have given an answer "
-        f"({score.passed} passed, {score.warned} warned, {score.inconclusive} inconclusive, {score.failed} failed to run)."
+        f"({score.passed} passed, {score.warned} warned, {score.inconclusive} inconclusive, {score.failed} failed "
+        f"to run)."
     )
     if score.not_applicable:
         text += (
@@ -238,9 +263,7 @@ def false_alarms(result: ValidationResult) -> str:
         )
     expected = format_number(sum(known), 2)
     coverage = (
-        "these checks"
-        if len(known) == len(judged)
-        else f"the {len(known)} of {len(judged)} checks measured so far"
+        "these checks" if len(known) == len(judged) else f"the {len(known)} of {len(judged)} checks measured so far"
     )
     return f"On a sound map {coverage} raise {expected} false warnings on average."
 
@@ -294,6 +317,30 @@ def size_text(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def date_text(moment: datetime) -> str:
+    """Day, month in letters, year and time, in words that no locale changes."""
+    months = (
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    )
+    zone = "UTC" if moment.utcoffset() == timedelta(0) else moment.strftime("%Z")
+    return f"{moment.day} {months[moment.month - 1]} {moment.year}, {moment:%H:%M} {zone}".strip()
 
 
 def duration(seconds: float) -> str:

@@ -71,12 +71,16 @@ def render(result: ValidationResult, folder: Path, formats: Iterable[str] = FORM
         from veritem.report.chimerax import find_map, write_chimerax
 
         written += write_chimerax(result, folder, find_map(result, folder))
+    if {"html", "pdf"} & set(formats):
+        from veritem.report.illustrations import illustrate
+
+        illustrations = illustrate(result, folder)
     if "html" in formats:
         from veritem.report.html import write_html
 
-        written.append(write_html(result, folder))
+        written.append(write_html(result, folder, illustrations))
     if "pdf" in formats:
         from veritem.report.pdf import write_pdf
 
-        written.append(write_pdf(result, folder))
+        written.append(write_pdf(result, folder, illustrations))
     return written

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from veritem.report.content import STYLES, counted, evaluated, warnings, with_outcome
-from veritem.results import CheckResult, Outcome, ValidationResult
+from veritem.report.content import STYLES, answer, counted, evaluated, warnings, with_outcome
+from veritem.results import Outcome, ValidationResult
 
 
 def print_results(result: ValidationResult, output: Path, console: Console | None = None) -> None:
@@ -48,9 +48,7 @@ def _table(result: ValidationResult, ascii_only: bool) -> Table:
     table.add_column("Answer", ratio=1)
     for check in (*evaluated(result), *with_outcome(result, Outcome.NOT_APPLICABLE)):
         style = STYLES[check.outcome]
-        symbol = (
-            {"✓": "+", "–": "-", "×": "x"}.get(style.symbol, style.symbol) if ascii_only else style.symbol
-        )
+        symbol = {"✓": "+", "–": "-", "×": "x"}.get(style.symbol, style.symbol) if ascii_only else style.symbol
         quiet = "dim" if check.outcome is Outcome.NOT_APPLICABLE else ""
         table.add_row(
             Text(check.code, style=quiet),
@@ -59,13 +57,6 @@ def _table(result: ValidationResult, ascii_only: bool) -> Table:
             Text(answer(check), style=quiet),
         )
     return table
-
-
-def answer(check: CheckResult) -> str:
-    """The answer in a few words: the summary, or why there is none."""
-    if check.outcome is Outcome.FAILED:
-        return "the check itself failed"
-    return check.summary or check.reason
 
 
 def _score_line(result: ValidationResult) -> str:
