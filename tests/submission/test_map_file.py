@@ -251,6 +251,12 @@ def test_part_of_a_larger_grid_uses_the_cell_by_the_sampling(tmp_path):
     assert codes(problems) == ["IN-30"]
 
 
+def test_sampling_of_one_along_every_axis_is_no_stack(tmp_path):
+    density_map, _, problems = read(tmp_path, mrc(EXACT, sampling=(1, 1, 1), voxel=(1.3, 1.3, 1.3)))
+    assert density_map.shape == EXACT.shape and density_map.pixel_size == pytest.approx(1.3, rel=1e-6)
+    assert codes(problems) == ["IN-30"]
+
+
 @pytest.mark.parametrize("space_group", [0, 1])
 def test_space_groups_of_single_particles_are_silent(tmp_path, space_group):
     assert read(tmp_path, mrc(EXACT, space_group=space_group))[2] == ()
