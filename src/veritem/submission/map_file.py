@@ -270,8 +270,8 @@ def _one_volume(header: MapHeader, path: Path, found: ProblemList) -> int:
             "IN-30",
             f"{path.name} is {grid_text(size)} voxels, the sampling in its header is {grid_text(header.sampling)}.",
             "The whole box of the reconstruction.",
-            f"The voxel size is the cell divided by the sampling, {_voxel_text(header.voxel)}; check it, since programs that "
-            "cut maps often leave one of the two behind.",
+            f"The voxel size is the cell divided by the sampling, {_voxel_text(header.voxel)}; check it, since "
+            "programs that cut maps often leave one of the two behind.",
         )
     if 1 < header.space_group < 401:
         found.information(
