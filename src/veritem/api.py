@@ -12,8 +12,8 @@ from veritem.derived.registry import INPUTS
 from veritem.errors import InputError
 from veritem.results import Reference, ValidationResult
 from veritem.run.execute import Event, Progress, silent
-from veritem.run.folder import OutputFolder, whole_file
-from veritem.run.validate import run_submission, select_checks
+from veritem.run.folder import OutputFolder
+from veritem.run.validate import available_threads, run_submission, select_checks
 from veritem.submission import Submission, receive
 
 FORMATS = ("html", "pdf", "chimerax")
@@ -145,41 +145,15 @@ def _page(check: type[Check]) -> CheckPage:
     )
 
 
-DEMO_ENTRY = """# A map of a protein that Veritem made up; veritem validate --entry entry.toml
-title = "A simulated map of a made-up protein"
-map = "demo.mrc"
-contour_level = {contour_level:.6g}
-resolution = {resolution:.2f}
-molecular_weight_kda = {molecular_weight_kda:.1f}
-symmetry = "C4"
-"""
-
-
 def demo(output: str | Path, *, progress: Progress = silent, command: str = "") -> ValidationResult:
     """Simulate a map of a protein that the package builds, write it, and validate it.
 
     output: folder; the map and its description go to `input/`, the report to `report/`.
     Raises InputError when the folder cannot be used.
     """
-    from veritem.simulation.half_maps import simulate_map
-    from veritem.simulation.models import ideal_protein
-    from veritem.submission.map_writer import write_map
+    from veritem.simulation.demo import write_demo_map
 
     folder = Path(output)
     OutputFolder(folder / "report")
-    source = folder / "input"
-    source.mkdir(parents=True, exist_ok=True)
-    model = ideal_protein(residues=300, subunits=4, seed=7)
-    simulated = simulate_map(model, 144, 1.1, resolution=3.4, seed=7)
-    truth, density_map = simulated.truth, simulated.density_map
-    with whole_file(source / "demo.mrc") as temporary:
-        write_map(temporary, density_map.data, density_map.pixel_size, density_map.origin, "simulated")
-    entry = source / "entry.toml"
-    entry.write_text(
-        DEMO_ENTRY.format(
-            contour_level=truth.contour_level,
-            resolution=truth.resolution,
-            molecular_weight_kda=truth.molecular_weight / 1000.0,
-        )
-    )
+    entry = write_demo_map(folder / "input", available_threads())
     return validate(entry=entry, output=folder / "report", progress=progress, command=command)
