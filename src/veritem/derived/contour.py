@@ -252,10 +252,10 @@ def estimate_level(density_map: DensityMap, threads: int = 1) -> tuple[float, st
     1.21 Å³/Da on average; but not less than three noise levels above the background (two, where the particle would
     fall to pieces).
 
-    Measured. The envelope over 1.21 Å³/Da: 0.98 to 1.41 on 78 simulated maps of five proteins (3.2 to 20 Å, with and
-    without low frequencies), 0.98 to 1.87 on twelve real maps with a model. The largest component at the level over
-    1.21 Å³/Da: median 1.1, 0.43 to 1.63, on those real maps. Where noise sets the level it encloses less, often a
-    third, as authors' own levels do (GroEL, EMD-1997: 0.30).
+    Measured. The envelope over 1.21 Å³/Da: 0.98 to 1.41 on 65 simulated maps of five proteins (3.2 to 20 Å, with and
+    without low frequencies; thin bodies such as bare DNA more), 0.98 to 1.87 on twelve real maps with a model. The
+    largest component at the level over 1.21 Å³/Da: median 1.1, 0.43 to 1.63, on those real maps. Where noise sets the
+    level it encloses less, often a third, as authors' own levels may (GroEL, EMD-1997: 0.30).
     """
     data, pixel_size = density_map.data, density_map.pixel_size
     envelope = find_envelope(density_map, threads)

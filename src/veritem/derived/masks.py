@@ -107,7 +107,7 @@ def components(raw_mask: NDArray[np.bool_]) -> ComponentRuns:
 
 @derived
 def hard_mask(components: ComponentRuns, density_map: DensityMap, threads: int = 1) -> NDArray[np.bool_]:
-    """The largest component dilated by 2 Å (one voxel where voxels are larger), exactly Euclidean; (nz, ny, nx) bool."""
+    """The largest component dilated by 2 Å, one voxel where voxels are larger; exactly Euclidean, (nz, ny, nx) bool."""
     return dilate(components.largest(), max(1.0, DILATION / density_map.pixel_size), threads)
 
 

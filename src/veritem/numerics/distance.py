@@ -180,8 +180,8 @@ def bounding_box(mask: NDArray[np.bool_], padding: int = 0) -> tuple[slice, slic
     """
     slices = []
     # One pass over the volume; the two projections that follow are on planes.
-    plane_yx = mask.any(axis=0)
-    profiles = (mask.any(axis=2).any(axis=1), plane_yx.any(axis=1), plane_yx.any(axis=0))
+    across_z, across_x = np.any(mask, axis=0), np.any(mask, axis=2)
+    profiles = (np.any(across_x, axis=1), np.any(across_z, axis=1), np.any(across_z, axis=0))
     for profile in profiles:
         where = np.flatnonzero(profile)
         if where.size == 0:

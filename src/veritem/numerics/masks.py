@@ -182,3 +182,101 @@ def raised_cosine_edge(distance: NDArray[np.float32], width: float) -> NDArray[n
     soft = np.empty(distance.shape, np.float32)
     _edge(np.ascontiguousarray(distance).reshape(-1), width, soft.reshape(-1))
     return soft
+
+
+@njit(nogil=True, cache=True)
+def _slice_sums(data, sums_z, squares_z, sums_y, squares_y, sums_x, squares_x):
+    nz, ny, nx = data.shape
+    for z in range(nz):
+        for y in range(ny):
+            total, square = 0.0, 0.0
+            for x in range(nx):
+                value = float(data[z, y, x])
+                total += value
+                square += value * value
+                sums_x[x] += value
+                squares_x[x] += value * value
+            sums_z[z] += total
+            squares_z[z] += square
+            sums_y[y] += total
+            squares_y[y] += square
+
+
+def slice_variances(data: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
+    """The variance of every slice across z, y and x, in one pass: three arrays of (nz,), (ny,), (nx,)."""
+    # Relative to a value of the map, so that a large offset does not drown the variance in rounding.
+    offset = float(data.flat[data.size // 2])
+    shape = data.shape
+    sums = [np.zeros(n) for n in shape]
+    squares = [np.zeros(n) for n in shape]
+    _slice_sums(data - np.float32(offset), sums[0], squares[0], sums[1], squares[1], sums[2], squares[2])
+    held = [data.size / n for n in shape]
+    return tuple(q / h - (s / h) ** 2 for s, q, h in zip(sums, squares, held, strict=True))
+
+
+@njit(nogil=True, cache=True)
+def _mass_profiles(data, mask, base, mass_z, mass_y, mass_x, count_z, count_y, count_x):
+    nz, ny, nx = data.shape
+    for z in range(nz):
+        for y in range(ny):
+            row, held = 0.0, 0
+            for x in range(nx):
+                if mask[z, y, x]:
+                    weight = max(float(data[z, y, x]) - base, 0.0)
+                    row += weight
+                    held += 1
+                    mass_x[x] += weight
+                    count_x[x] += 1
+            mass_z[z] += row
+            mass_y[y] += row
+            count_z[z] += held
+            count_y[y] += held
+
+
+@dataclass(frozen=True, eq=False)
+class MassProfiles:
+    """Along z, y, x: the mass max(density - base, 0) and the number of mask voxels in each slice, float64."""
+
+    mass: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    count: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+    @property
+    def total(self) -> float:
+        return float(self.mass[0].sum())
+
+    def centre(self) -> NDArray[np.float64]:
+        """Centre of mass (z, y, x) in voxels; NaN when there is no mass."""
+        if self.total <= 0.0:
+            return np.full(3, np.nan)
+        return np.array([(np.arange(m.size) * m).sum() / m.sum() for m in self.mass])
+
+
+def mass_profiles(data: NDArray[np.float32], mask: NDArray[np.bool_], base: float = 0.0) -> MassProfiles:
+    """How the mass above `base` inside the mask is spread along the axes.
+
+    data, mask: (nz, ny, nx).
+    """
+    mass = tuple(np.zeros(n) for n in data.shape)
+    count = tuple(np.zeros(n) for n in data.shape)
+    _mass_profiles(data, mask, base, *mass, *count)
+    return MassProfiles((mass[0], mass[1], mass[2]), (count[0], count[1], count[2]))
+
+
+@njit(nogil=True, cache=True)
+def _histogram(values, first, scale, counts):
+    last = counts.size - 1
+    for i in range(values.size):
+        position = (values[i] - first) * scale
+        if position >= 0.0:
+            counts[min(int(position), last)] += 1
+
+
+def counts_above(data: NDArray[np.float32], levels: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The number of voxels at or above each level, in one pass.
+
+    levels: equally spaced, rising. A voxel within rounding of a level may be counted on either side of it.
+    """
+    counts = np.zeros(levels.size, np.int64)
+    step = float(levels[-1] - levels[0]) / (levels.size - 1)
+    _histogram(data.reshape(-1), float(levels[0]), 1.0 / step, counts)
+    return np.cumsum(counts[::-1])[::-1]
