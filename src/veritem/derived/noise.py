@@ -15,6 +15,7 @@ from veritem.numerics.noise import (
     blocks_to_voxels,
     covariance_to_power,
     featureless_blocks,
+    grey_step,
     independent_voxels,
     lag_taper,
     most_frequent_value,
@@ -36,6 +37,8 @@ LEAST_NOISE = 0.002
 FULL_NOISE = 0.6
 # ... which is looked for up to so many voxels; soft edges of masks are 3 to 15 voxels wide.
 WIDEST_BORDER = 24
+# Noise is seen when its standard deviation spans this many steps of the stored grey values.
+LEAST_STEPS = 2.0
 # Resolution elements ((resolution / 2)³) and voxels without which nothing can be said about noise.
 LEAST_ELEMENTS = 200
 LEAST_VOXELS = 2000
@@ -48,15 +51,17 @@ class NoiseRegion:
     """The voxels that hold noise and nothing else.
 
     mask: (nz, ny, nx) boolean.
+    rim: the same and what is nearer to the particle, down to `rim_margin`: noise, and what a halo adds to it.
     available: False when there are too few of them; `reason` then says why, in words fit for the report.
     centre, sigma: median and 1.4826 times the median absolute deviation, in grey values.
     voxels, fraction: of the box.
-    margin: Å kept from the hard mask.
+    margin, rim_margin: Å kept from the hard mask.
     featureless: share of the voxels outside the particle that hold no noise (masked, padded, flattened).
     contrast: mean density inside the hard mask minus `centre`.
     """
 
     mask: NDArray[np.bool_]
+    rim: NDArray[np.bool_]
     available: bool
     reason: str
     centre: float
@@ -64,6 +69,7 @@ class NoiseRegion:
     voxels: int
     fraction: float
     margin: float
+    rim_margin: float
     featureless: float
     contrast: float
 
@@ -84,6 +90,8 @@ def noise_region(
     resolution = max(reported_resolution or 0.0, 2 * pixel_size)
     # Without a reported resolution, that of an ordinary map.
     margin = min(LARGEST_MARGIN, max(10.0, 3.0 * (reported_resolution or max(4.0, 2 * pixel_size))))
+    # Blur reaches less far than the particle's flexible parts do.
+    rim_margin = min(margin, max(5.0, 1.5 * resolution))
     outside = mask_distance > margin
     candidates = int(np.count_nonzero(outside))
     need = max(LEAST_VOXELS, int(np.ceil(LEAST_ELEMENTS * (resolution / 2 / pixel_size) ** 3)))
@@ -98,14 +106,16 @@ def noise_region(
     flat, _ = featureless_blocks(moments, RELATIVE_VARIANCE)
     value, share, coarse = _fill_value(data[outside])
     filled = outside & (data == np.float32(value)) if share > FILL_SHARE and not coarse else None
-    mask, featureless = outside, 0.0
+    mask, rim, featureless = outside, mask_distance > rim_margin, 0.0
     if flat.any() or filled is not None:
         empty = blocks_to_voxels(flat, BLOCK, density_map.shape)
         if filled is not None:
             # Noise does not repeat a number, so that one such voxel is enough: slivers thinner than a block count.
             empty |= filled
         featureless = float(np.count_nonzero(empty & outside) / candidates)
-        mask = outside & ~within_fading_border(data, outside, empty, FULL_NOISE, WIDEST_BORDER)
+        kept = ~within_fading_border(data, outside, empty, FULL_NOISE, WIDEST_BORDER)
+        mask = outside & kept
+        rim &= kept
     voxels = int(np.count_nonzero(mask))
     if voxels < need:
         if share > 0.5:
@@ -120,11 +130,11 @@ def noise_region(
     sigma = float(1.4826 * np.median(np.abs(values - np.float32(centre))))
     contrast = float(data[hard_mask].mean(dtype=np.float64) - centre) if hard_mask.any() else float("nan")
     reason = ""
-    if sigma == 0.0:
-        value, share = most_frequent_value(values)
+    step = grey_step(values)
+    if sigma < LEAST_STEPS * step:
         reason = (
-            f"{100 * share:.0f} % of the voxels outside the particle hold exactly {value:g}: grey values are too "
-            "coarse, or were cut, so that the noise cannot be seen."
+            f"Grey values come in steps of {step:.3g}, and the noise outside the particle has a standard deviation of "
+            f"{sigma:.3g}: the map was stored too coarsely for its noise to be seen. Send it as 32-bit numbers."
         )
     elif sigma < LEAST_NOISE * abs(contrast):
         reason = (
@@ -132,7 +142,18 @@ def noise_region(
             "particle: the solvent was flattened, or the map is noise-free."
         )
     return NoiseRegion(
-        mask, not reason, reason, centre, sigma, voxels, voxels / data.size, margin, featureless, contrast
+        mask=mask,
+        rim=rim,
+        available=not reason,
+        reason=reason,
+        centre=centre,
+        sigma=sigma,
+        voxels=voxels,
+        fraction=voxels / data.size,
+        margin=margin,
+        rim_margin=rim_margin,
+        featureless=featureless,
+        contrast=contrast,
     )
 
 
@@ -147,7 +168,7 @@ def _fill_value(values: NDArray) -> tuple[float, float, bool]:
 def _unavailable(mask: NDArray[np.bool_], reason: str, margin: float, featureless: float) -> NoiseRegion:
     voxels = int(np.count_nonzero(mask))
     nan = float("nan")
-    return NoiseRegion(mask, False, reason, nan, nan, voxels, voxels / mask.size, margin, featureless, nan)
+    return NoiseRegion(mask, mask, False, reason, nan, nan, voxels, voxels / mask.size, margin, nan, featureless, nan)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import binary_opening, distance_transform_edt, uniform_filter
 
-from veritem.numerics.fourier import frequency_grid, irfftn, rfftn
+from veritem.numerics.fourier import frequency_grid
 
 
 @njit(nogil=True, cache=True)
@@ -135,6 +136,12 @@ def most_frequent_value(values: NDArray) -> tuple[float, float]:
     return float(unique[top]), float(counts[top] / values.size)
 
 
+def grey_step(values: NDArray) -> float:
+    """The distance between neighbouring grey values, as most of them lie: large when a map was stored as integers."""
+    unique = np.unique(values[:: max(1, values.size // 200_000)])
+    return float(np.median(np.diff(unique))) if unique.size > 1 else float("inf")
+
+
 # --- covariance and spectrum ----------------------------------------------------------------------------------
 
 
@@ -143,29 +150,27 @@ def windowed_covariance(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Covariance of noise seen through a window, for lags up to `reach` voxels along each axis.
 
-    data: (nz, ny, nx) real, of mean zero where `window` is not zero.
-    window: same shape; boolean or weights. The box is taken as periodic, as reconstructions are.
-    reach: at most (n - 1) // 2 of the shortest axis.
+    data: (nz, ny, nx) real, of mean zero where `window` is not zero. The box is not taken as periodic.
+    window: same shape; boolean or weights.
     Returns covariance and the weight of window pairs behind it, each (2 reach + 1,)*3 with lag 0 in the middle; a
     lag that the window does not hold is 0 with weight 0.
     """
-    shape = (data.shape[0], data.shape[1], data.shape[2])
+    padded = tuple(scipy.fft.next_fast_len(n + reach, real=True) for n in data.shape)
     weights = np.asarray(window, np.float32)
-    pairs = _correlation(weights, shape, reach, threads)
-    products = _correlation(np.asarray(data, np.float32) * weights, shape, reach, threads)
+    pairs = _correlation(weights, padded, reach, threads)
+    products = _correlation(np.asarray(data, np.float32) * weights, padded, reach, threads)
     # Single-precision transforms carry errors of about 1e-7 of the largest value: less than one pair is none.
     held = pairs > max(0.5, 1e-5 * pairs.max())
     return np.where(held, products / np.where(held, pairs, 1.0), 0.0), np.where(held, pairs, 0.0)
 
 
-def _correlation(
-    field: NDArray[np.float32], shape: tuple[int, int, int], reach: int, threads: int
-) -> NDArray[np.float64]:
-    transform = rfftn(field, threads)
-    power = (transform.real**2 + transform.imag**2).astype(np.complex64)
-    full = irfftn(power, shape, threads)
-    lags = np.arange(-reach, reach + 1)
-    return full[np.ix_(lags, lags, lags)].astype(np.float64)
+def _correlation(field: NDArray[np.float32], padded: tuple[int, ...], reach: int, threads: int) -> NDArray[np.float64]:
+    transform = scipy.fft.rfftn(field, s=padded, workers=threads)
+    power = transform.real**2 + transform.imag**2
+    full = scipy.fft.irfftn(power, s=padded, workers=threads)
+    # Lags that are longer than the box hold no pair.
+    ranges = [np.arange(-reach, reach + 1) % n for n in padded]
+    return full[np.ix_(*ranges)].astype(np.float64)
 
 
 def lag_taper(reach: int) -> NDArray[np.float64]:
@@ -214,3 +219,106 @@ def independent_voxels(voxels: float, power: NDArray[np.float64]) -> float:
     """
     total, squares = float(power.sum()), float((power**2).sum())
     return voxels * total**2 / (power.size * squares) if squares > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianField:
+    """Draws stationary Gaussian noise of a given isotropic power on a periodic grid.
+
+    shape: (nz, ny, nx). amplitude: (nz, ny, nx // 2 + 1) float32, the square root of the power per voxel.
+    """
+
+    shape: tuple[int, int, int]
+    amplitude: NDArray[np.float32]
+
+    @classmethod
+    def from_power(cls, shape: tuple[int, int, int], frequency: NDArray, power: NDArray) -> GaussianField:
+        """frequency: cycles per voxel, ascending; power: at those frequencies (kept at the ends)."""
+        grid = frequency_grid(shape, 1.0)
+        return cls(shape, np.sqrt(np.interp(grid, frequency, power)).astype(np.float32))
+
+    def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """One field; its variance is the mean of the power over the grid."""
+        transform = scipy.fft.rfftn(rng.standard_normal(self.shape, dtype=np.float32))
+        transform *= self.amplitude
+        return scipy.fft.irfftn(transform, s=self.shape)
+
+
+# --- strength that changes with the distance from the centre of the box ---------------------------------------
+
+LEVELS = 400
+LEVEL_WIDTH = 0.025
+
+
+@njit(nogil=True, cache=True)
+def _radial_histogram(data, region, centre, sigma, z0, y0, x0, histogram):
+    nz, ny, nx = data.shape
+    radii, levels = histogram.shape
+    for iz in range(nz):
+        for iy in range(ny):
+            for ix in range(nx):
+                if region[iz, iy, ix]:
+                    radius = np.sqrt((iz - z0) ** 2 + (iy - y0) ** 2 + (ix - x0) ** 2)
+                    level = int(abs(data[iz, iy, ix] - centre) / sigma / LEVEL_WIDTH)
+                    histogram[min(int(radius), radii - 1), min(level, levels - 1)] += 1
+
+
+@njit(nogil=True, cache=True)
+def _normalise(data, region, centre, scale, z0, y0, x0, out):
+    nz, ny, nx = data.shape
+    for iz in range(nz):
+        for iy in range(ny):
+            for ix in range(nx):
+                if region[iz, iy, ix]:
+                    radius = np.sqrt((iz - z0) ** 2 + (iy - y0) ** 2 + (ix - x0) ** 2)
+                    out[iz, iy, ix] = (data[iz, iy, ix] - centre) / scale[min(int(radius), scale.size - 1)]
+                else:
+                    out[iz, iy, ix] = 0.0
+
+
+def radial_scale(
+    data: NDArray,
+    region: NDArray[np.bool_],
+    centre: float,
+    sigma: float,
+    bin_voxels: float,
+    origin: tuple[float, float, float],
+) -> NDArray[np.float64]:
+    """Robust standard deviation of the noise as a function of the distance from the centre of the box.
+
+    sigma: its overall size, which sets the histogram. bin_voxels: voxels that each estimate rests on at least.
+    origin: (z, y, x) index of the centre of the box in `data` (which may be a part of it).
+    Returns (radii,) for radii of whole voxels; linear between the middles of the bins.
+    """
+    corner = np.sqrt(sum(max(o, n - 1 - o) ** 2 for o, n in zip(origin, data.shape, strict=True)))
+    histogram = np.zeros((int(corner) + 2, LEVELS), np.int64)
+    _radial_histogram(data, region, centre, sigma, *origin, histogram)
+    per_radius = histogram.sum(axis=1)
+    total = int(per_radius.sum())
+    bins = max(1, int(total / max(bin_voxels, 1.0)))
+    edges = np.searchsorted(np.cumsum(per_radius), np.linspace(0, total, bins + 1)[1:-1]) + 1
+    middles, scales = [], []
+    for part, radii in zip(np.split(histogram, edges), np.split(np.arange(len(per_radius)), edges), strict=True):
+        counts = part.sum(axis=0)
+        if counts.sum() == 0:
+            continue
+        middles.append(float(np.average(radii, weights=part.sum(axis=1))))
+        scales.append(1.4826 * sigma * _histogram_median(counts))
+    return np.interp(np.arange(len(per_radius)), middles, np.maximum(scales, 1e-3 * sigma))
+
+
+def _histogram_median(counts: NDArray[np.int64]) -> float:
+    cumulative = np.cumsum(counts)
+    half = cumulative[-1] / 2
+    level = int(np.searchsorted(cumulative, half))
+    before = cumulative[level - 1] if level else 0
+    return LEVEL_WIDTH * (level + (half - before) / max(counts[level], 1))
+
+
+def normalise_noise(
+    data: NDArray, region: NDArray[np.bool_], centre: float, scale: NDArray, origin: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """(data - centre) / scale(distance from the centre of the box) inside the region, 0 outside."""
+    out = np.empty(data.shape, np.float32)
+    _normalise(data, region, centre, scale, *origin, out)
+    return out
