@@ -185,13 +185,13 @@ def raised_cosine_edge(distance: NDArray[np.float32], width: float) -> NDArray[n
 
 
 @njit(nogil=True, cache=True)
-def _slice_sums(data, sums_z, squares_z, sums_y, squares_y, sums_x, squares_x):
+def _slice_sums(data, offset, sums_z, squares_z, sums_y, squares_y, sums_x, squares_x):
     nz, ny, nx = data.shape
     for z in range(nz):
         for y in range(ny):
             total, square = 0.0, 0.0
             for x in range(nx):
-                value = float(data[z, y, x])
+                value = float(data[z, y, x]) - offset
                 total += value
                 square += value * value
                 sums_x[x] += value
@@ -209,7 +209,7 @@ def slice_variances(data: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...
     shape = data.shape
     sums = [np.zeros(n) for n in shape]
     squares = [np.zeros(n) for n in shape]
-    _slice_sums(data - np.float32(offset), sums[0], squares[0], sums[1], squares[1], sums[2], squares[2])
+    _slice_sums(data, offset, sums[0], squares[0], sums[1], squares[1], sums[2], squares[2])
     held = [data.size / n for n in shape]
     return tuple(q / h - (s / h) ** 2 for s, q, h in zip(sums, squares, held, strict=True))
 

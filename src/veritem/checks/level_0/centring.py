@@ -11,7 +11,7 @@ from veritem.checks.base import Check, Criterion
 from veritem.checks.level_0.images import binned, binned_mask, binning, draw_cross
 from veritem.derived.noise import NoiseRegion
 from veritem.numerics.density_map import DensityMap
-from veritem.numerics.masks import MassProfiles, mass_profiles
+from veritem.numerics.masks import ComponentRuns, MassProfiles, mass_profiles
 from veritem.numerics.noise import block_moments
 from veritem.results import (
     Column,
@@ -32,6 +32,8 @@ WAVELENGTH = 0.01969  # Å, electrons of 300 kV
 # A body is cut by both faces at this share of its usual cross-section: it goes on beyond them.
 SPANNING = 0.5
 FEWEST_BLOCKS = 30
+# With less of what is above the contour level in the mask, its middle is not the particle's.
+WHOLE_PARTICLE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,9 @@ class Centring(Check):
     A mask that touches the box is clipped, and so is the particle. When both opposite faces cut it at no less than
     half of its usual cross-section, the body goes on: a filament along one axis, a sheet along two, a lattice or a
     cut-out along three. Free space, clipping and the middle of the mask are then judged along the other axes alone.
+
+    When the largest component holds less than three quarters of what is above the contour level, its middle need not
+    be the particle's, and the centring is left undecided.
 
     Misleads when the contour level is so low that noise or a neighbouring particle joins the particle, or so high
     that a part of it is left out; 0.b asks that. A particle may be off centre on purpose, after a focused refinement
@@ -173,7 +178,8 @@ class Centring(Check):
         ),
         Reference(
             text="Rosenthal PB, Henderson R. Optimal determination of particle orientation, absolute hand, and "
-            "contrast loss in single-particle electron cryomicroscopy. Journal of Molecular Biology 333 (2003) 721-745.",
+            "contrast loss in single-particle electron cryomicroscopy. "
+            "Journal of Molecular Biology 333 (2003) 721-745.",
             doi="10.1016/j.jmb.2003.07.013",
         ),
     )
@@ -181,6 +187,7 @@ class Centring(Check):
     def measure(  # type: ignore[override]
         self,
         density_map: DensityMap,
+        components: ComponentRuns,
         hard_mask: NDArray[np.bool_],
         mask_distance: NDArray[np.float32],
         noise_region: NoiseRegion,
@@ -220,6 +227,14 @@ class Centring(Check):
             undecided = (
                 "The mask goes on through opposite faces along x, y and z: a lattice (crystal), a part cut out of a "
                 "larger map, or a contour level in the noise. There is no free space or centre to judge."
+            )
+        held = float(components.sizes[0] / components.sizes.sum())
+        if held < WHOLE_PARTICLE and closed:
+            box_share = mass_share = None
+            undecided = (
+                f"The largest component, which makes the mask, holds only {100 * held:.0f} % of the voxels above the "
+                "contour level, so that its middle need not be the particle's. Choose a level at which the particle is "
+                "in one piece; 0.b shows which."
             )
         if reported_resolution is None:
             caveats.append("Without a reported resolution, how much defocus the box supports is not judged.")
@@ -276,7 +291,7 @@ class Centring(Check):
             mass_z=mass(0),
             mass_distance=Quantity(
                 label="Distance of the centre of mass from the box centre",
-                value=float(np.linalg.norm(offset)) if mass_share is not None else None,
+                value=float(np.linalg.norm(offset)) if np.isfinite(offset).all() else None,
                 unit="Å",
             ),
             continues_along=Quantity(
@@ -314,10 +329,10 @@ class Centring(Check):
         if m.supported_defocus.value is not None:
             text += f", enough for details of the reported resolution up to {m.supported_defocus.text()} of defocus"
         text += "."
-        if m.mass_distance.value is not None:
+        if m.mass_distance.value is not None and m.mass_decentring.value is not None:
             text += (
                 f" The centre of mass lies {m.mass_distance.text()} from the centre of the box "
-                f"({format_number(float(m.mass_decentring.value or 0.0))} % of the box edge)."
+                f"({format_number(float(m.mass_decentring.value))} % of the box edge)."
             )
         if float(m.clipped.value or 0.0) > 0.0:
             text += " The particle touches the box."
@@ -353,9 +368,7 @@ def _goes_on(count: NDArray[np.float64]) -> bool:
     return bool(min(count[0], count[-1]) >= SPANNING * usual)
 
 
-def _clipped_share(
-    mask: NDArray[np.bool_], distance: NDArray[np.float32], pixel_size: float, axes: list[int]
-) -> float:
+def _clipped_share(mask: NDArray[np.bool_], distance: NDArray[np.float32], pixel_size: float, axes: list[int]) -> float:
     """The share of the mask's surface voxels that lie on faces across the given axes.
 
     Surface voxels have a face neighbour outside the mask, or lie on one of those faces.
