@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion
 from veritem.checks.level_0.images import binned, binned_mask, binning, draw_cross
+from veritem.derived.masks import ContourLevel
 from veritem.derived.noise import NoiseRegion
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.masks import ComponentRuns, MassProfiles, mass_profiles
@@ -187,6 +188,7 @@ class Centring(Check):
     def measure(  # type: ignore[override]
         self,
         density_map: DensityMap,
+        contour_level: ContourLevel,
         components: ComponentRuns,
         hard_mask: NDArray[np.bool_],
         mask_distance: NDArray[np.float32],
@@ -217,7 +219,7 @@ class Centring(Check):
         names = [AXES[a] for a in reversed(range(3)) if spanning[a]]
         caveats = []
         if names and closed:
-            kind = "a filament" if len(names) == 1 else "a sheet"
+            kind = "a filament" if len(names) == 1 else "a sheet (or noise at too low a contour level)"
             caveats.append(
                 f"The body goes on through both faces along {' and '.join(names)}, as {kind} does; free space, "
                 "clipping and the middle of the mask are judged along the other axes alone."
@@ -229,7 +231,11 @@ class Centring(Check):
                 "larger map, or a contour level in the noise. There is no free space or centre to judge."
             )
         held = float(components.sizes[0] / components.sizes.sum())
-        if held < WHOLE_PARTICLE and closed:
+        clipped = 100 * _clipped_share(hard_mask, mask_distance, pixel_size, closed) if closed else None
+        if not contour_level.particle_found:
+            free = defocus = box_share = mass_share = clipped = None
+            undecided = f"Where the particle is cannot be told: the contour level is {contour_level.method}."
+        elif held < WHOLE_PARTICLE and closed:
             box_share = mass_share = None
             undecided = (
                 f"The largest component, which makes the mask, holds only {100 * held:.0f} % of the voxels above the "
@@ -277,7 +283,7 @@ class Centring(Check):
             ),
             clipped=Quantity(
                 label="Share of the particle's surface on faces of the box",
-                value=100 * _clipped_share(hard_mask, mask_distance, pixel_size, closed) if closed else None,
+                value=clipped,
                 unit="%",
             ),
             free_x_low=side(2, False),
