@@ -95,6 +95,12 @@ def test_mirror_keeps_the_centre_and_undoes_itself(nx):
     assert (mirror_density(mirrored) == noise).all()
 
 
+def test_distance_is_that_of_scipy(sound):
+    ours = distance_outside(sound.truth.mask, 1.3)
+    theirs = np.minimum(scipy.ndimage.distance_transform_edt(~sound.truth.mask, sampling=1.3), 40.0)
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
 # --------------------------------------------------------------------------- 0.a, 0.b
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.ndimage
 from numpy.typing import NDArray
 
 from veritem.numerics.density_map import DensityMap
+from veritem.numerics.distance import signed_distance
 from veritem.numerics.fourier import axis_frequencies, frequency_grid, irfftn, rfftn
 from veritem.simulation.half_maps import SimulatedMap, Transfer
 from veritem.simulation.models import AtomicModel
@@ -71,8 +71,8 @@ def mirror_density(data: NDArray) -> NDArray:
 
 
 def distance_outside(mask: NDArray[np.bool_], pixel_size: float) -> NDArray[np.float32]:
-    """Å from each voxel to the mask; 0 inside."""
-    return scipy.ndimage.distance_transform_edt(~mask, sampling=pixel_size).astype(np.float32)
+    """Å from each voxel to the mask; 0 inside, 40 where it is farther."""
+    return np.maximum(signed_distance(mask, pixel_size, 40.0), 0.0)
 
 
 def contrast(sound: SimulatedMap) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
 from veritem.numerics.density_map import DensityMap
+from veritem.numerics.distance import dilate
 from veritem.numerics.fourier import frequency_grid, irfftn, raised_cosine, rfftn
 from veritem.numerics.shells import shell_frequencies, shell_means
 from veritem.simulation.models import AtomicModel
@@ -135,7 +135,7 @@ def simulate_map(
         model = replace(model, occupancies=np.broadcast_to(np.asarray(occupancy, np.float64), len(model)).copy())
     clean = simulate_density(model, shape, pixel_size, centre=centre, solvent=solvent, threads=threads)
     molecule = enclosing_mask(clean, model.molecular_weight, threads=threads)
-    margin = scipy.ndimage.distance_transform_edt(~molecule, sampling=pixel_size) <= 3.0
+    margin = dilate(molecule, 3.0 / pixel_size, threads)
     raw = Transfer(b_factor).apply(clean, threads)
     halves, expected = simulate_half_maps(
         raw, resolution, mask=margin, ssnr_width=ssnr_width, noise=noise, seed=seed, threads=threads
