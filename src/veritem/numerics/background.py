@@ -60,6 +60,12 @@ SCALE_VOXELS = 4000.0
 # Directions: fine cells on the hemisphere; caps and belts around the centres of a coarser set.
 DIRECTION_CELLS, DIRECTIONS = 192, 46
 CAP, BELT = np.cos(np.deg2rad(20.0)), np.sin(np.deg2rad(10.0))
+# The first surrogates; the rest are drawn only when the family's p-value is not above STOP_ABOVE by then.
+FIRST_DRAWS, STOP_ABOVE = 99, 0.1
+# What limits are drawn at: five tests at this level make a family at 1 %.
+COMPONENT_LEVEL = 0.002
+# Cells and blocks without which what is slow cannot be judged.
+LEAST_CELLS, LEAST_BLOCKS = 24, 10
 # Shells whose power is below this share of the strongest shell's hold no noise, only leakage.
 LEAST_POWER = 0.03
 
@@ -91,6 +97,11 @@ class Coarse:
     def bins(self) -> int:
         return len(self.edges) - 1
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is enough of it for the slow questions."""
+        return self.distance.size >= LEAST_CELLS and self.blocks >= LEAST_BLOCKS
+
     def bin_means(self, cells: NDArray) -> NDArray[np.float64]:
         counts = np.bincount(self.bin, minlength=self.bins)
         return np.bincount(self.bin, cells, minlength=self.bins) / counts
@@ -115,6 +126,11 @@ class Coarse:
         # An estimate of the covariance may add up to nothing; independent cells are a floor that it never passes far.
         floor = 0.3 * covariance[0] * self.weights[:, 0]
         return departure, np.sqrt(np.maximum(variance, np.maximum(floor, 1e-300))), residual
+
+    def largest_departure(self, cells: NDArray) -> float:
+        """The largest departure of a bin from the far cells, in its standard errors."""
+        departure, error, _ = self.halo(cells)
+        return float(np.max(np.abs(departure) / error))
 
     def _radial_covariance(self, residual: NDArray[np.float32]) -> NDArray[np.float64]:
         products = _lag_sums(residual, self.lag)
@@ -200,7 +216,7 @@ def _blocks(
         number = np.cumsum(full) - 1
         count = int(np.count_nonzero(full))
         if best is None or count > best[1]:
-            best = np.where(full[flat] & far, number[flat], -1), count, size
+            best = (np.where(full[flat] & far, number[flat], -1), count, size)
         if count >= BLOCKS:
             break
     assert best is not None
@@ -237,7 +253,7 @@ def choose_tiles(region: NDArray[np.bool_]) -> list[Tile]:
     tiles: list[Tile] = []
     fullest = counts.max()
     for flat in np.argsort(-counts, axis=None, kind="stable"):
-        i, j, k = np.unravel_index(int(flat), counts.shape)
+        i, j, k = (int(a) for a in np.unravel_index(int(flat), counts.shape))
         if len(tiles) == TILES or counts[i, j, k] < 0.2 * fullest:
             break
         corner = (starts[0][i], starts[1][j], starts[2][k])
@@ -334,7 +350,8 @@ class BackgroundStatistics:
     """What the background looks like, beside what noise alone would look like.
 
     Densities are in grey values, z in local standard deviations of the noise.
-    p: adjusted p-value of each component; family_p: the smallest of them. surrogates: how many were drawn.
+    p: adjusted p-value of each component that could be asked; family_p: the smallest of them.
+    surrogates: how many were drawn.
     """
 
     family_p: float
@@ -350,7 +367,6 @@ class BackgroundStatistics:
     distance: NDArray[np.float64]
     departure: NDArray[np.float64]
     departure_error: NDArray[np.float64]
-    departure_z: NDArray[np.float64]
     halo_limit: float
     # outliers
     highest: float
@@ -368,14 +384,6 @@ class BackgroundStatistics:
     direction_limit: float
     z: NDArray[np.float32]
     scale: NDArray[np.float64]
-    null_p: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class _FineDraw:
-    highest: float
-    sizes: NDArray[np.int64]
-    direction: NDArray[np.float64]
 
 
 def background_statistics(
@@ -415,112 +423,173 @@ def background_statistics(
     directional = DirectionalPower(tile_shape, lambda radius: np.interp(radius, *fine_power) >= LEAST_POWER * strongest)
     seeds = np.random.SeedSequence(seed).spawn(2 * surrogates + 1)
 
-    # What is slow, on the coarse grid.
-    enough = coarse.blocks >= 10
+    # What is slow, on the coarse grid; what is fine, on tiles.
     cells = _cell_means(data, rim, coarse)
     cells_z = _cell_means(z, rim, coarse)
     z *= region
-    t, sums, counts = coarse.offset(cells) if enough else (0.0, np.zeros(1), np.ones(1))
-    slow = _slow_draws(coarse, cells_z, [np.random.default_rng(s) for s in seeds[:surrogates]], enough, threads)
-    departure_z, error_z, _ = coarse.halo(cells_z)
-    far_mean = float(cells[coarse.far].mean())
-    profile = coarse.bin_means(cells) - far_mean
-
-    # What is fine, on tiles.
     shape = tuple(scipy.fft.next_fast_len(n, real=True) for n in tile_shape)
     field = GaussianField.from_power((shape[0], shape[1], shape[2]), *fine_power)
+    slow_field = _slow_field(coarse, cells_z) if coarse.usable else None
 
-    def draw(i: int) -> _FineDraw:
+    def draw(i: int) -> _Draw:
+        t, halo = 0.0, 0.0
+        if slow_field is not None:
+            t, halo = _slow_draw(coarse, slow_field, np.random.default_rng(seeds[i]))
         tile = tiles[i % len(tiles)]
         values = field.draw(np.random.default_rng(seeds[surrogates + i]))
         values = np.ascontiguousarray(values[: tile_shape[0], : tile_shape[1], : tile_shape[2]])
         inside = values[tile.region]
-        middle = float(np.median(inside))
-        spread = float(inside.std())
+        # Every third voxel tells the centre of correlated noise as well as all of them.
+        middle, spread = float(np.median(inside[::3])), float(inside.std())
         z0, y0, x0 = (o - s.start for o, s in zip(box_centre, tile.slices, strict=True))
-        origin = (z0, y0, x0)
-        local = radial_scale(values, tile.region, middle, spread, bin_voxels, origin)
-        part = normalise_noise(values, tile.region, middle, local, origin)
+        local = radial_scale(values, tile.region, middle, spread, bin_voxels, (z0, y0, x0))
+        part = normalise_noise(values, tile.region, middle, local, (z0, y0, x0))
         highest, sizes, _ = excursion_clusters(part, cluster_level)
-        return _FineDraw(float(highest), sizes, directional.measure(part, tile.window))
+        return _Draw(t, halo, float(highest), sizes, directional.measure(part, tile.window))
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        fine = list(pool.map(draw, range(surrogates)))
-
-    voxels = int(np.count_nonzero(region))
     highest, sizes, peaks = excursion_clusters(z, cluster_level)
-    tile_voxels = np.array([tiles[i % len(tiles)].voxels for i in range(surrogates)], float)
-    null_highest = np.array([d.highest for d in fine])
-    null_largest = np.array([d.sizes.max() if d.sizes.size else 0 for d in fine])
-    rate = fit_excursion_rate(null_highest, tile_voxels)
-    clusters = fit_cluster_sizes(np.concatenate([d.sizes for d in fine]), float(tile_voxels.sum()))
-    direction = _directions(directional, tiles, z, [d.direction for d in fine], np.random.default_rng(seeds[-1]))
+    seen = _Observed(
+        t=coarse.offset(cells)[0] if coarse.usable else None,
+        halo=coarse.largest_departure(cells_z) if coarse.usable and coarse.bins > 1 else None,
+        highest=float(highest),
+        largest=int(sizes.max()) if sizes.size else 0,
+        voxels=int(np.count_nonzero(region)),
+        direction=_measured_direction(directional, tiles, z),
+    )
+    first = min(FIRST_DRAWS, surrogates)
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        draws = list(pool.map(draw, range(first)))
+        judged = _judge_family(seen, draws, tiles, coarse, np.random.default_rng(seeds[-1]))
+        # Noise that looks like noise needs no more draws. Stopping here cannot add to the rate of small p-values.
+        if judged.family_p <= STOP_ABOVE and surrogates > first:
+            draws += pool.map(draw, range(first, surrogates))
+            judged = _judge_family(seen, draws, tiles, coarse, np.random.default_rng(seeds[-1]))
 
-    # Each component on a scale of its own p-value; the family decides by the smallest.
-    halo_null = np.max(np.abs(slow.departure) / slow.error, axis=1)
-    halo_observed = float(np.max(np.abs(departure_z) / error_z))
-    halo_law, direction_law = fit_largest_normal(halo_null), fit_largest_normal(direction.null)
-    largest = int(sizes.max()) if sizes.size else 0
-    free = max(coarse.blocks - 1, 1)
-    observed_p = np.array(
-        [
-            2 * student.sf(abs(t), free) if enough else 1.0,
-            float(halo_law.p_value(halo_observed)) if coarse.bins > 1 else 1.0,
-            float(rate.p_value(float(highest), voxels)),
-            float(clusters.p_value(largest, voxels)[0]),
-            float(direction_law.p_value(direction.observed)),
-        ]
-    )
-    null_p = np.stack(
-        [
-            2 * student.sf(np.abs(slow.t), free) if enough else np.ones(surrogates),
-            halo_law.p_value(halo_null) if coarse.bins > 1 else np.ones(surrogates),
-            rate.p_value(null_highest, tile_voxels),
-            clusters.p_value(null_largest, tile_voxels),
-            direction_law.p_value(direction.null),
-        ],
-        axis=1,
-    )
-    family_p, adjusted = westfall_young(observed_p, null_p)
     order = np.argsort(-np.abs(z[tuple(peaks.T)]), kind="stable") if len(peaks) else np.zeros(0, np.int64)
-    critical = _critical(null_p)
+    profile = _profile(coarse, cells, cells_z)
+    mean, interval = _mean_with_interval(coarse, cells, np.random.default_rng(seeds[-1]))
     return BackgroundStatistics(
-        family_p=family_p,
-        p=dict(zip(COMPONENTS, map(float, adjusted), strict=True)),
-        surrogates=surrogates,
-        mean=far_mean if not enough else float(sums.sum() / counts.sum()),
-        mean_interval=block_bootstrap(sums, counts, np.random.default_rng(seeds[-1])) if enough else (np.nan, np.nan),
-        t=t,
+        family_p=judged.family_p,
+        p=judged.adjusted,
+        surrogates=len(draws),
+        mean=mean,
+        mean_interval=interval,
+        t=seen.t if seen.t is not None else float("nan"),
         blocks=coarse.blocks,
         block_edge=coarse.block_edge,
-        distance=_bin_centres(coarse),
-        departure=profile,
-        departure_error=error_z * _bin_scale(coarse, cells, cells_z),
-        departure_z=departure_z / error_z,
-        halo_limit=halo_law.quantile(critical),
-        highest=float(highest),
-        highest_expected=rate.quantile(0.5, voxels),
-        highest_limit=rate.quantile(critical, voxels),
-        largest_cluster=largest,
-        cluster_limit=clusters.quantile(critical, voxels),
+        distance=profile[0],
+        departure=profile[1],
+        departure_error=profile[2],
+        halo_limit=judged.halo.quantile(COMPONENT_LEVEL),
+        highest=seen.highest,
+        highest_expected=judged.rate.quantile(0.5, seen.voxels),
+        highest_limit=judged.rate.quantile(COMPONENT_LEVEL, seen.voxels),
+        largest_cluster=seen.largest,
+        cluster_limit=judged.clusters.quantile(COMPONENT_LEVEL, seen.voxels),
         peaks=peaks[order],
         peak_z=z[tuple(peaks[order].T)].astype(float) if len(peaks) else np.zeros(0),
         peak_size=sizes[order],
         axes=directional.axes,
-        relative_power=direction.relative,
-        relative_power_error=direction.error,
-        direction_limit=direction_law.quantile(critical),
+        relative_power=judged.relative_power,
+        relative_power_error=judged.relative_power_error,
+        direction_limit=judged.direction.quantile(COMPONENT_LEVEL),
         z=z,
         scale=scale,
-        null_p=null_p,
     )
 
 
-def _critical(null_p: NDArray, level: float = 0.01) -> float:
-    """The component p-value below which the family's is at most `level`."""
-    smallest = np.sort(null_p.min(axis=1))
-    allowed = int(np.floor(level * (len(smallest) + 1))) - 1
-    return float(smallest[max(allowed, 0)])
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """One surrogate's answers."""
+
+    t: float
+    halo: float
+    highest: float
+    sizes: NDArray[np.int64]
+    direction: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Observed:
+    """The map's answers; None where a question cannot be asked."""
+
+    t: float | None
+    halo: float | None
+    highest: float
+    largest: int
+    voxels: int
+    direction: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    family_p: float
+    adjusted: dict[str, float]
+    halo: LargestNormal
+    rate: ExcursionRate
+    clusters: ClusterSizes
+    direction: LargestNormal
+    relative_power: NDArray[np.float64]
+    relative_power_error: NDArray[np.float64]
+
+
+def _judge_family(
+    seen: _Observed, draws: list[_Draw], tiles: list[Tile], coarse: Coarse, rng: np.random.Generator
+) -> _Judged:
+    """Put each answer on the scale of its own p-value, and compare the smallest with the surrogates' smallest."""
+    voxels = np.array([tiles[i % len(tiles)].voxels for i in range(len(draws))], float)
+    null_t, null_halo = np.array([d.t for d in draws]), np.array([d.halo for d in draws])
+    null_highest = np.array([d.highest for d in draws])
+    null_largest = np.array([d.sizes.max() if d.sizes.size else 0 for d in draws])
+    turned = _directions(seen.direction, tiles, [d.direction for d in draws], rng)
+    halo = fit_largest_normal(null_halo) if seen.halo is not None else LargestNormal(1.0)
+    rate = fit_excursion_rate(null_highest, voxels)
+    clusters = fit_cluster_sizes(np.concatenate([d.sizes for d in draws]), float(voxels.sum()))
+    direction = fit_largest_normal(turned.null)
+    free = max(coarse.blocks - 1, 1)
+    names, observed, null = [], [], []
+    if seen.t is not None:
+        names.append("offset")
+        observed.append(2 * student.sf(abs(seen.t), free))
+        null.append(2 * student.sf(np.abs(null_t), free))
+    if seen.halo is not None:
+        names.append("halo")
+        observed.append(halo.p_value(seen.halo))
+        null.append(halo.p_value(null_halo))
+    names += ["highest", "cluster", "direction"]
+    observed += [
+        rate.p_value(seen.highest, seen.voxels),
+        clusters.p_value(seen.largest, seen.voxels)[0],
+        direction.p_value(turned.observed),
+    ]
+    null += [rate.p_value(null_highest, voxels), clusters.p_value(null_largest, voxels), direction.p_value(turned.null)]
+    family_p, adjusted = westfall_young(np.array(observed, float), np.stack(null, axis=1))
+    return _Judged(
+        family_p,
+        dict(zip(names, map(float, adjusted), strict=True)),
+        halo,
+        rate,
+        clusters,
+        direction,
+        turned.relative,
+        turned.error,
+    )
+
+
+def _profile(coarse: Coarse, cells: NDArray, cells_z: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Distance (Å), departure from the far cells and its standard error (grey values), bin by bin."""
+    if not coarse.usable:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    _, error_z, _ = coarse.halo(cells_z)
+    departure = coarse.bin_means(cells) - cells[coarse.far].mean()
+    return coarse.bin_means(coarse.distance), departure, error_z * _bin_scale(coarse, cells, cells_z)
+
+
+def _mean_with_interval(coarse: Coarse, cells: NDArray, rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
+    if not coarse.usable:
+        return float("nan"), (float("nan"), float("nan"))
+    _, sums, counts = coarse.offset(cells)
+    return float(sums.sum() / counts.sum()), block_bootstrap(sums, counts, rng)
 
 
 def _fine_spectrum(covariance: NDArray) -> tuple[tuple[NDArray, NDArray], float]:
@@ -543,10 +612,6 @@ def _cell_means(values: NDArray[np.float32], rim: NDArray[np.bool_], coarse: Coa
     return (moments.sums[coarse.valid] / moments.counts[coarse.valid]) + moments.offset
 
 
-def _bin_centres(coarse: Coarse) -> NDArray[np.float64]:
-    return coarse.bin_means(coarse.distance)
-
-
 def _bin_scale(coarse: Coarse, cells: NDArray, cells_z: NDArray) -> NDArray[np.float64]:
     """Grey values per unit of z, bin by bin, from the spread of the cells of both."""
     spread = np.sqrt(coarse.bin_means((cells - coarse.bin_means(cells)[coarse.bin]) ** 2))
@@ -554,32 +619,20 @@ def _bin_scale(coarse: Coarse, cells: NDArray, cells_z: NDArray) -> NDArray[np.f
     return spread / np.maximum(spread_z, 1e-12)
 
 
-@dataclass(frozen=True, eq=False)
-class _Slow:
-    t: NDArray[np.float64]
-    departure: NDArray[np.float64]
-    error: NDArray[np.float64]
-
-
-def _slow_draws(
-    coarse: Coarse, cells: NDArray, generators: list[np.random.Generator], enough: bool, threads: int
-) -> _Slow:
+def _slow_field(coarse: Coarse, cells: NDArray) -> GaussianField:
+    """Noise of the coarse cells: their covariance once the profile by distance is taken off."""
     _, _, residual = coarse.halo(cells)
     covariance, _ = windowed_covariance(residual, coarse.valid, COARSE_REACH)
     size = 2 * COARSE_REACH + 2
     power = covariance_to_power(covariance * lag_taper(COARSE_REACH), size)
     shape = _padded(coarse.valid.shape)
-    field = GaussianField.from_power((shape[0], shape[1], shape[2]), *radial_mean(power, size, 1.0))
+    return GaussianField.from_power((shape[0], shape[1], shape[2]), *radial_mean(power, size, 1.0))
+
+
+def _slow_draw(coarse: Coarse, field: GaussianField, rng: np.random.Generator) -> tuple[float, float]:
     gz, gy, gx = coarse.valid.shape
-
-    def draw(rng: np.random.Generator) -> tuple[float, NDArray, NDArray]:
-        drawn = field.draw(rng)[:gz, :gy, :gx][coarse.valid].astype(np.float64)
-        departure, error, _ = coarse.halo(drawn)
-        return (coarse.offset(drawn)[0] if enough else 0.0), departure, error
-
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        drawn = list(pool.map(draw, generators))
-    return _Slow(np.array([d[0] for d in drawn]), np.array([d[1] for d in drawn]), np.array([d[2] for d in drawn]))
+    cells = field.draw(rng)[:gz, :gy, :gx][coarse.valid].astype(np.float64)
+    return coarse.offset(cells)[0], coarse.largest_departure(cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -590,33 +643,35 @@ class _Direction:
     error: NDArray[np.float64]
 
 
-def _directions(
-    directional: DirectionalPower,
-    tiles: list[Tile],
-    z: NDArray[np.float32],
-    null: list[NDArray],
-    rng: np.random.Generator,
-) -> _Direction:
+def _tile_shares(tiles: list[Tile]) -> NDArray[np.float64]:
+    share = np.array([t.voxels for t in tiles], float)
+    return share / share.sum()
+
+
+def _measured_direction(
+    directional: DirectionalPower, tiles: list[Tile], z: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    parts = [directional.measure(np.ascontiguousarray(z[t.slices]), t.window) for t in tiles]
+    return _tile_shares(tiles) @ np.array(parts)
+
+
+def _directions(observed: NDArray, tiles: list[Tile], null: list[NDArray], rng: np.random.Generator) -> _Direction:
     """Compare the tiles' power by direction with that of their own surrogates.
 
     A whole-map surrogate is made of one draw per tile; draws are used again in other combinations, so departures are
     scaled for having met their own mean (less spread) or not (more spread).
     """
-    share = np.array([t.voxels for t in tiles], float)
-    share /= share.sum()
+    share = _tile_shares(tiles)
     pools = [np.array(null[i :: len(tiles)]) for i in range(len(tiles))]
-    expected = sum(s * p.mean(axis=0) for s, p in zip(share, pools, strict=True))
-    variance = sum(s**2 * p.var(axis=0, ddof=1) for s, p in zip(share, pools, strict=True))
-    error = np.sqrt(variance)
-    observed = sum(
-        s * directional.measure(np.ascontiguousarray(z[t.slices]), t.window) for s, t in zip(share, tiles, strict=True)
-    )
-    draws = np.array([len(p) for p in pools], float).min()
-    deviation = (observed - expected) / error / np.sqrt(1 + 1 / draws)
+    expected = share @ np.array([p.mean(axis=0) for p in pools])
+    error = np.sqrt(share**2 @ np.array([p.var(axis=0, ddof=1) for p in pools]))
+    draws = min(len(p) for p in pools)
     if len(tiles) == 1:
         combined = pools[0]
     else:
-        combined = sum(s * p[rng.integers(len(p), size=len(null))] for s, p in zip(share, pools, strict=True))
+        picked = [p[rng.integers(len(p), size=len(null))] for p in pools]
+        combined = np.tensordot(share, np.array(picked), axes=1)
+    deviation = (observed - expected) / error / np.sqrt(1 + 1 / draws)
     null_deviation = (combined - expected) / error / np.sqrt(1 - 1 / draws)
     return _Direction(
         float(np.max(np.abs(deviation))),
@@ -624,13 +679,3 @@ def _directions(
         observed / expected - 1.0,
         error / expected,
     )
-
-
-__all__ = [
-    "COMPONENTS",
-    "BackgroundStatistics",
-    "ClusterSizes",
-    "ExcursionRate",
-    "LargestNormal",
-    "background_statistics",
-]

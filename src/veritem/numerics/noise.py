@@ -225,7 +225,7 @@ def independent_voxels(voxels: float, power: NDArray[np.float64]) -> float:
 class GaussianField:
     """Draws stationary Gaussian noise of a given isotropic power on a periodic grid.
 
-    shape: (nz, ny, nx). amplitude: (nz, ny, nx // 2 + 1) float32, the square root of the power per voxel.
+    shape: (nz, ny, nx). amplitude: (nz, ny, nx // 2 + 1) float32, of the real and of the imaginary parts.
     """
 
     shape: tuple[int, int, int]
@@ -235,13 +235,23 @@ class GaussianField:
     def from_power(cls, shape: tuple[int, int, int], frequency: NDArray, power: NDArray) -> GaussianField:
         """frequency: cycles per voxel, ascending; power: at those frequencies (kept at the ends)."""
         grid = frequency_grid(shape, 1.0)
-        return cls(shape, np.sqrt(np.interp(grid, frequency, power)).astype(np.float32))
+        amplitude = np.sqrt(np.interp(grid, frequency, power) * (np.prod(shape) / 2))
+        amplitude[..., 0] *= np.sqrt(2.0)
+        if shape[2] % 2 == 0:
+            amplitude[..., -1] *= np.sqrt(2.0)
+        return cls(shape, amplitude.astype(np.float32))
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """One field; its variance is the mean of the power over the grid."""
-        transform = scipy.fft.rfftn(rng.standard_normal(self.shape, dtype=np.float32))
+        """One field; its variance is the mean of the power over the grid.
+
+        Independent normal coefficients are drawn on the half-complex grid. The inverse transform keeps the Hermitian
+        part of the planes that are their own mates, which halves their power; they are drawn with twice of it.
+        """
+        nz, ny, nx = self.shape
+        parts = rng.standard_normal((nz, ny, nx // 2 + 1, 2), dtype=np.float32)
+        transform = parts.view(np.complex64)[..., 0]
         transform *= self.amplitude
-        return scipy.fft.irfftn(transform, s=self.shape)
+        return scipy.fft.irfftn(transform, s=self.shape, overwrite_x=True)
 
 
 # --- strength that changes with the distance from the centre of the box ---------------------------------------

@@ -355,9 +355,10 @@ def measurement(
     rim_error = found.halo_limit * found.departure_error / reference
     low, high = int(np.argmin(rim)), int(np.argmax(rim))
     undecided = ""
-    if found.blocks < 10:
+    if "offset" not in found.p:
         undecided = (
-            f"Only {found.blocks} blocks of noise hold a mean; 10 are needed to judge an offset. The box is too tight."
+            f"Only {found.blocks} blocks of noise hold a mean, too few to judge an offset or a halo. The box is too "
+            "tight, or most of it is masked."
         )
     excess = found.highest - found.highest_expected
     direction = found.relative_power[int(np.argmax(np.abs(found.relative_power / found.relative_power_error)))]
