@@ -1,0 +1,583 @@
+"""Write the pages of the documentation that come from the code.
+
+    python docs/generate.py            # text, and the exhibits of checks whose code has changed
+    python docs/generate.py --text     # text only, with the exhibits as they are stored
+    python docs/generate.py --again    # run every exhibit
+
+A check's page is made from its docstring, its criteria and its exhibits (exhibits.py); the reference from the command
+line, the JSON schema and the public names; the pages on speed and on real maps from the committed benchmarks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import json
+import re
+import sys
+import types
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def load_script(path: Path) -> types.ModuleType:
+    """Import a script that is not part of a package, once."""
+    name = f"veritem_{path.parent.name}_{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+exhibits = load_script(DOCS / "exhibits.py")
+
+
+def text_pages() -> dict[Path, str]:
+    """Every generated text by its path; the same code and the same stored runs give the same texts."""
+    pages = {
+        "checks/index.md": checks_index(),
+        "reference/command-line.md": command_line(),
+        "reference/results.md": results_page(),
+        "reference/results.schema.json": schema_text(),
+        "reference/python.md": python_page(),
+        "explanation/speed.md": speed_page(),
+        "explanation/real-maps.md": real_maps_page(),
+    }
+    stored = exhibits.stored()
+    for check in _checks():
+        pages[f"checks/{check.code}.md"] = check_page(check, stored.get(check.code))
+    return {DOCS / name: text for name, text in pages.items()}
+
+
+def _checks() -> tuple[Any, ...]:
+    from veritem.checks.registry import CHECKS
+
+    return CHECKS
+
+
+# --- checks ------------------------------------------------------------------------------------------------
+
+
+def checks_index() -> str:
+    from veritem.checks.registry import LEVELS
+
+    lines = [
+        "# The checks",
+        "",
+        "A check asks one question, measures, and is judged by written criteria. `veritem explain CODE` shows the "
+        "same in the terminal.",
+        "",
+    ]
+    for level, title in LEVELS.items():
+        lines += [f"## Level {level}: {title}", "", "| check | title | question | needs |", "|---|---|---|---|"]
+        for check in _checks():
+            if check.level == level:
+                question = check.question() + (f" *Not available: {check.unavailable}.*" if check.unavailable else "")
+                lines.append(
+                    f"| [{check.code}]({check.code}.md) | {_cell(check.title)} | {_cell(question)} | "
+                    f"{_cell(', '.join(_needs(check)))} |"
+                )
+        lines.append("")
+    lines += [
+        "What *pass*, *warning*, *inconclusive*, *not applicable* and *failed* mean is told in "
+        "[How a map is judged](../explanation/how-a-map-is-judged.md).",
+    ]
+    return _page(lines)
+
+
+def _needs(check: Any) -> list[str]:
+    from veritem.derived.registry import INPUTS
+
+    return [INPUTS[name] for name in check.needs]
+
+
+def check_page(check: Any, record: dict[str, Any] | None) -> str:
+    lines = [f"# {check.code} {check.title}", "", f"**{check.question()}**", ""]
+    lines += [f"Needs {' and '.join(_needs(check))}. Level {check.level}.", ""]
+    if check.unavailable:
+        lines += ["!!! note", f"    Not available yet: {check.unavailable}. The outcome is *not applicable*.", ""]
+    lines += ["## How it measures", "", check.method(), ""]
+    if check.criteria:
+        lines += ["## Criteria", ""]
+        lines += [line for criterion in check.criteria for line in _criterion_lines(criterion)]
+    if record is not None:
+        lines += ["## A sound map", "", *_exhibit_lines(record["sound"])]
+        seen = {figure["caption"] for figure in record["sound"]["figures"]}
+        lines += ["## A faulty map", "", *_exhibit_lines(record["faulty"], seen)]
+    elif not check.unavailable:
+        lines += ["## A sound and a faulty map", "", "Not shown yet.", ""]
+    if check.misleads():
+        lines += ["## When the answer misleads", "", check.misleads().replace("Misleads when", "It misleads when"), ""]
+    lines += ["## How far to trust it", "", *_trust_lines(check.code, bool(check.unavailable))]
+    lines += ["## References", ""]
+    for reference in check.references:
+        link = f" [{reference.doi}]({reference.url})" if reference.doi else ""
+        lines.append(f"- {reference.text}{link}")
+    return _page(lines)
+
+
+def _criterion_lines(criterion: Any) -> list[str]:
+    decided = {
+        "interval": "The whole interval decides: wholly beyond the limit is a warning, wholly within is a pass, "
+        "anything else is inconclusive.",
+        "value": "",
+    }[criterion.rule]
+    if criterion.significance:
+        decided += (
+            f" A value beyond the limit is a warning only when chance explains it with p below {criterion.alpha:g}."
+        )
+    lines = [
+        f"**{criterion.text}** ({criterion.limit_text}).",
+        "",
+        f"- Why this limit: {_sentence(criterion.because)}",
+    ]
+    if decided:
+        lines.append(f"- How it is decided: {decided.strip()}")
+    if criterion.causes:
+        lines.append(f"- Most probable causes of a warning, the likeliest first: {_listed(criterion.causes)}")
+    if criterion.advice:
+        lines.append(f"- What to do: {criterion.advice}")
+    return [*lines, ""]
+
+
+def _listed(causes: Iterable[str]) -> str:
+    return _sentence("; ".join(_lower_first(cause.rstrip(".")) for cause in causes))
+
+
+def _lower_first(text: str) -> str:
+    """Without the capital of a sentence; abbreviations such as CTF keep theirs."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def _exhibit_lines(record: dict[str, Any], said: Iterable[str] = ()) -> list[str]:
+    """said: captions that the page holds already and that are not repeated."""
+    options = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in record["options"].items())
+    lines = [f"{record['made']} Validated with `{options}`.", ""]
+    lines += [f"Outcome: **{record['outcome']}**." + (f" {_sentence(record['reason'])}" if record["reason"] else "")]
+    if record["summary"]:
+        lines += ["", record["summary"]]
+    lines.append("")
+    for criterion in record["criteria"]:
+        if criterion["warning"]:
+            lines += ["!!! warning", f"    {criterion['warning']}", ""]
+    for caveat in record["caveats"]:
+        lines += ["!!! note", f"    {caveat}", ""]
+    if record["quantities"]:
+        lines += ["| quantity | value |", "|---|---|"]
+        lines += [f"| {_cell(label)} | {_cell(value)} |" for label, value, _ in record["quantities"]]
+        lines.append("")
+    for figure in record["figures"]:
+        lines += [
+            f"![{_alt(figure['alt_text'])}](figures/{figure['file']})",
+            "",
+            f"*{_escape_emphasis(figure['title'])}.* {'' if figure['caption'] in said else figure['caption']}".strip(),
+            "",
+        ]
+    return lines
+
+
+def _trust_lines(code: str, unavailable: bool) -> list[str]:
+    """What was measured of the check's errors, from the committed calibrations."""
+    lines: list[str] = []
+    if not lines:
+        said = (
+            "It gives no answer yet."
+            if unavailable
+            else "Its false-alarm and detection rates have not been measured yet."
+        )
+        lines = [said]
+    return [*lines, ""]
+
+
+# --- command line ------------------------------------------------------------------------------------------
+
+
+def command_line() -> str:
+    from veritem import cli
+
+    commands = {info.name or info.callback.__name__.replace("_", "-"): info for info in cli.app.registered_commands}
+    lines = [
+        "# Command line",
+        "",
+        f"`veritem COMMAND [OPTIONS]`. {cli.app.info.help}",
+        "",
+        "| command | what it does |",
+        "|---|---|",
+    ]
+    for name, info in commands.items():
+        lines.append(f"| [`veritem {name}`](#veritem-{name}) | {_cell(_docstring(info.callback)[0])} |")
+    lines += ["", "`veritem --version` shows the version; `--help` or `-h` after any command explains it.", ""]
+    for name, info in commands.items():
+        lines += [f"## veritem {name}", "", "\n\n".join(_docstring(info.callback)), ""]
+        arguments, options = _parameters(info.callback)
+        usage = ["veritem", name, *(["[OPTIONS]"] if options else []), *(a.upper() for a in arguments)]
+        lines += [f"Usage: `{' '.join(usage)}`", ""]
+        if arguments:
+            lines += ["| argument | meaning |", "|---|---|"]
+            lines += [f"| `{argument.upper()}` | {_cell(about)} |" for argument, about in arguments.items()]
+            lines.append("")
+        for panel, rows in options.items():
+            if panel:
+                lines += [f"### {panel} {{ #{name}-{panel.lower()} }}", ""]
+            lines += ["| option | value | default | meaning |", "|---|---|---|---|", *rows, ""]
+        examples = [line for line in _plain(info.epilog or "").splitlines() if line.startswith("veritem ")]
+        if examples:
+            lines += ["Examples:" if len(examples) > 1 else "Example:", "", "```sh", *examples, "```", ""]
+    lines += ["## Exit codes", "", "| code | meaning |", "|---|---|"]
+    for line in _plain(cli.EXIT_TEXT).splitlines():
+        code, _, meaning = line.partition("  ")
+        if code.isdigit():
+            lines.append(f"| {code} | {_cell(meaning)} |")
+    lines += [
+        "",
+        "`veritem demo` exits with 0 even when a check warns. `veritem validate --exit-zero` does so as well.",
+    ]
+    return _page(lines)
+
+
+def _docstring(function: Any) -> list[str]:
+    return [" ".join(block.split()) for block in (inspect.getdoc(function) or "").split("\n\n")]
+
+
+def _parameters(function: Any) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The arguments with their help, and the rows of the options by panel, from a command's signature."""
+    from typer.models import OptionInfo
+
+    arguments: dict[str, str] = {}
+    options: dict[str, list[str]] = {}
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, about = get_args(hints[name])
+        if not isinstance(about, OptionInfo):
+            arguments[name] = about.help
+            continue
+        # Typer takes the first name of an annotated option for its default.
+        first = [about.default] if isinstance(about.default, str) and about.default.startswith("-") else []
+        declared = [*first, *(about.param_decls or ())] or [f"--{name.replace('_', '-')}"]
+        names = ", ".join(f"`{d}`" for d in declared)
+        default = "" if parameter.default in (None, False) else f"`{parameter.default}`"
+        row = f"| {names} | {_value_text(kind)} | {default} | {_cell(about.help)} |"
+        options.setdefault(about.rich_help_panel or "", []).append(row)
+    return arguments, options
+
+
+def _value_text(kind: Any) -> str:
+    kinds = [part for part in get_args(kind) or (kind,) if part is not type(None)]
+    if get_origin(kinds[0]) is list:
+        return "text, repeatable"
+    if get_origin(kind) is list:
+        return f"{_value_text(get_args(kind)[0])}, repeatable"
+    return {bool: "", float: "number", int: "whole number", str: "text", Path: "path"}[kinds[0]]
+
+
+def _plain(markup: str) -> str:
+    """Rich's [bold] and its like taken out."""
+    from rich.text import Text
+
+    return Text.from_markup(markup).plain
+
+
+def _paragraphs(text: str | None) -> list[str]:
+    return [" ".join(block.split()) for block in (text or "").split("\n\n")]
+
+
+# --- results -----------------------------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    from veritem.results import ValidationResult
+
+    return ValidationResult.model_json_schema()
+
+
+def schema_text() -> str:
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def results_page() -> str:
+    from veritem.results import SCHEMA_VERSION
+
+    described = schema()
+    records = {"ValidationResult": described} | described["$defs"]
+    lines = [
+        "# results.json",
+        "",
+        f"`results.json` is one [ValidationResult](#validationresult) (schema `{SCHEMA_VERSION}`). The report is made "
+        "from it and from the arrays beside it, and shows nothing else. The schema itself: "
+        "[results.schema.json](results.schema.json), or `veritem schema`.",
+        "",
+        "Numbers that are not finite are written as `NaN`, `Infinity` and `-Infinity`. A field with a default may be "
+        "missing.",
+        "",
+    ]
+    for name in _reading_order(records):
+        record = records[name]
+        lines += [f"## {name}", ""]
+        description = record.get("description", "")
+        lines += [block + "\n" for block in _paragraphs(description)] if description else []
+        if "enum" in record:
+            lines += [f"One of {', '.join(f'`{value}`' for value in record['enum'])}.", ""]
+            continue
+        required = set(record.get("required", ()))
+        lines += ["| field | type | meaning |", "|---|---|---|"]
+        for field, about in record["properties"].items():
+            meaning = about.get("description", "")
+            if field not in required and about.get("default") not in (None, "", [], {}):
+                meaning += f" Default `{json.dumps(about['default'], ensure_ascii=False)}`."
+            lines.append(f"| `{field}` | {_type_text(about)} | {_cell(meaning.strip())} |")
+        lines.append("")
+    return _page(lines)
+
+
+def _reading_order(records: dict[str, Any]) -> list[str]:
+    """From the whole to its parts, in the order in which they are first mentioned."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in order:
+            return
+        order.append(name)
+        for about in records[name].get("properties", {}).values():
+            for part in _mentioned(about):
+                visit(part)
+
+    visit("ValidationResult")
+    return order
+
+
+def _mentioned(about: Any) -> list[str]:
+    if isinstance(about, dict):
+        found = [about["$ref"].rsplit("/", 1)[-1]] if "$ref" in about else []
+        return found + [n for key, value in about.items() if key != "discriminator" for n in _mentioned(value)]
+    if isinstance(about, list):
+        return [name for value in about for name in _mentioned(value)]
+    return []
+
+
+def _type_text(about: dict[str, Any]) -> str:
+    if "$ref" in about:
+        name = about["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})"
+    if "const" in about:
+        return f"`{about['const']}`"
+    if "enum" in about:
+        return " or ".join(f"`{value}`" for value in about["enum"])
+    for key in ("anyOf", "oneOf"):
+        if key in about:
+            return " or ".join(_type_text(part) for part in about[key])
+    kind = about.get("type")
+    if kind == "array":
+        if "prefixItems" in about:
+            return f"list of {len(about['prefixItems'])}: " + ", ".join(_type_text(p) for p in about["prefixItems"])
+        return f"list of {_type_text(about['items'])}"
+    if kind == "object":
+        values = about.get("additionalProperties")
+        return f"object of {_type_text(values)}" if isinstance(values, dict) and values else "object"
+    if about.get("format") == "date-time":
+        return "date and time"
+    names = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false"}
+    return names.get(str(kind), "null" if kind == "null" else "anything")
+
+
+# --- Python ------------------------------------------------------------------------------------------------
+
+
+def python_page() -> str:
+    lines = [
+        "# Python",
+        "",
+        "Everything public is in the package itself: `import veritem`. How to use it is told in "
+        "[Use it from Python](../how-to/use-from-python.md).",
+        "",
+    ]
+    sections = {
+        "Validate and report": ("validate", "render_report", "demo"),
+        "Learn about the checks": ("api.checks", "explain", "api.CheckPage"),
+        "Results": (
+            "ValidationResult",
+            "CheckResult",
+            "Outcome",
+            "results.Quantity",
+            "results.CriterionResult",
+            "results.Score",
+            "results.Problem",
+        ),
+        "Errors": ("VeritemError", "InputError"),
+    }
+    for title, names in sections.items():
+        lines += [f"## {title}", ""]
+        if title == "Results":
+            lines += ["The fields of every record are listed under [results.json](results.md).", ""]
+        for name in names:
+            lines += [f"::: veritem.{name}", ""]
+    return _page(lines)
+
+
+# --- speed -------------------------------------------------------------------------------------------------
+
+
+def speed_page() -> str:
+    lines = ["# Speed", ""]
+    path = BENCHMARKS / "results" / "level_0.json"
+    if not path.is_file():
+        return _page([*lines, "Not measured yet: `make benchmark` prints the figures for your machine."])
+    measured = json.loads(path.read_text())
+    budget = load_script(BENCHMARKS / "level_0.py").BUDGET
+    lines += [
+        f"All of Level 0 on simulated maps, report included, on {measured['cores']} cores "
+        f"({measured['machine']}), each box in a process of its own. The kernels had been compiled before; that "
+        "happens once after an installation and takes about a minute.",
+        "",
+        "| box | seconds | CPU seconds | peak memory (GB) | budget |",
+        "|---|---|---|---|---|",
+    ]
+    for box, row in measured["boxes"].items():
+        seconds, memory = budget.get(int(box), (None, None))
+        allowed = ", ".join(
+            text for text in (f"{seconds:g} s" if seconds else "", f"{memory:g} GB" if memory else "") if text
+        )
+        lines.append(f"| {box}³ | {row['wall']:.1f} | {row['cpu']:.1f} | {row['peak_gb']:.2f} | {allowed or '–'} |")
+    codes = sorted({code for row in measured["boxes"].values() for code in row["checks"]})
+    lines += ["", "Seconds per check, with what it is the first to need:", ""]
+    lines += ["| box | " + " | ".join(codes) + " |", "|---|" + "---|" * len(codes)]
+    for box, row in measured["boxes"].items():
+        lines.append(f"| {box}³ | " + " | ".join(f"{row['checks'].get(c, 0.0):.1f}" for c in codes) + " |")
+    lines += [
+        "",
+        f"`veritem --help` answers in {measured['help_seconds']:.2f} s (budget 0.5 s).",
+        "",
+        "`make benchmark` prints the same for your machine.",
+    ]
+    return _page(lines)
+
+
+# --- real maps ---------------------------------------------------------------------------------------------
+
+
+def real_maps_page() -> str:
+    lines = [
+        "# Real maps",
+        "",
+        "Simulated maps have a known truth; real maps have everything else. Veritem was run on every real map at "
+        "hand: deposited maps, cut-outs, segments, masks, templates, and files that are broken on purpose. What was "
+        "known of each beforehand, what Veritem said, and whether that makes sense is listed here, also where it "
+        "does not.",
+        "",
+    ]
+    path = BENCHMARKS / "results" / "real_maps.json"
+    if not path.is_file():
+        return _page([*lines, "Not run yet: `python benchmarks/real_maps.py`."])
+    stored = json.loads(path.read_text())
+    records = {record["name"]: record for record in stored["maps"]}
+    maps = [m for m in load_script(BENCHMARKS / "real_maps.py").MAPS if m.name in records]
+    codes = sorted({code for record in records.values() for code in record.get("checks", {})})
+    shown = [c for c in codes if any(r["checks"][c]["outcome"] != "not applicable" for r in _validated(records))]
+    lines += [
+        f"Machine: {stored['machine']}. Outcomes: ✓ pass, **!** warning, ? inconclusive, – not applicable, "
+        "**✗** failed.",
+        "",
+        "| map | " + " | ".join(f"[{c}](../checks/{c}.md)" for c in shown) + " | s | GB |",
+        "|---|" + ":-:|" * len(shown) + "--:|--:|",
+    ]
+    signs = {"pass": "✓", "warning": "**!**", "inconclusive": "?", "not applicable": "–", "failed": "**✗**"}
+    for real_map in maps:
+        record = records[real_map.name]
+        if "checks" in record:
+            cells = [signs[record["checks"][c]["outcome"]] for c in shown]
+        else:
+            cells = ["refused" if "refused" in record else "crashed"] + [""] * (len(shown) - 1)
+        lines.append(
+            f"| [{_cell(real_map.name)}](#{_anchor(real_map.name)}) | {' | '.join(cells)} | "
+            f"{record.get('seconds', 0):.0f} | {record.get('peak_gb', 0):.1f} |"
+        )
+    lines.append("")
+    for real_map in maps:
+        lines += _real_map_lines(real_map, records[real_map.name])
+    return _page(lines)
+
+
+def _validated(records: dict[str, Any]) -> list[Any]:
+    return [record for record in records.values() if "checks" in record]
+
+
+def _real_map_lines(real_map: Any, record: dict[str, Any]) -> list[str]:
+    given = f" Given: `{' '.join(record['options'])}`." if record["options"] else ""
+    lines = [f"## {real_map.name}", "", f"{real_map.about}{given}", ""]
+    if "input" in record:
+        lines += [f"Read as: {record['input']}", ""]
+    if "refused" in record:
+        lines += ["Refused:", "", "```text", record["refused"], "```", ""]
+    if "crash" in record:
+        lines += ["Crashed:", "", "```text", record["crash"], "```", ""]
+    problems = [p for p in record.get("problems", ()) if p["severity"] != "information"]
+    found = [f"- {p['code']}: {p['found']}" for p in problems]
+    for code, check in record.get("checks", {}).items():
+        found += [f"- {code} warns: {warning}" for warning in check.get("warnings", ())]
+        if check["outcome"] in ("inconclusive", "failed"):
+            found.append(f"- {code} {check['outcome']}: {_sentence(check.get('reason') or check.get('error', ''))}")
+    lines += [*found, ""] if found else []
+    if real_map.sense:
+        lines += [f"*Does it make sense?* {real_map.sense}", ""]
+    return lines
+
+
+# --- text --------------------------------------------------------------------------------------------------
+
+
+def _anchor(title: str) -> str:
+    """The anchor that mkdocs gives a heading."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _alt(text: str) -> str:
+    return " ".join(text.split()).replace("[", "(").replace("]", ")")
+
+
+def _escape_emphasis(text: str) -> str:
+    return text.replace("*", "\\*")
+
+
+def _page(lines: Iterable[str]) -> str:
+    text = "\n".join(lines)
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text.strip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--text", action="store_true", help="run nothing, write the text")
+    parser.add_argument("--again", action="store_true", help="run every exhibit, changed or not")
+    arguments = parser.parse_args()
+    if not arguments.text:
+        codes = tuple(check.code for check in _checks() if not check.unavailable)
+        ran = exhibits.refresh(codes, arguments.again)
+        print(f"Exhibits run: {', '.join(ran) or 'none, nothing has changed'}.")
+    pages = text_pages()
+    for path, text in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    print(f"{len(pages)} pages written.")
+
+
+if __name__ == "__main__":
+    main()
