@@ -481,14 +481,16 @@ def _curves(m: CentringMeasurement) -> CurveFigure:
         series.append(
             Series(label=f"along {AXES[axis]}", x=tuple(x.tolist()), y=tuple(share.tolist()), role=role)  # type: ignore[arg-type]
         )
-        if np.isfinite(m.mass_centre[axis]):
-            place = float((m.mass_centre[axis] - m.shape[axis] // 2) * m.pixel_size)
+        place = float((m.mass_centre[axis] - m.shape[axis] // 2) * m.pixel_size)
+        # Marks nearer than this to the box centre would only cover it.
+        if abs(place) > 0.01 * m.shape[axis] * m.pixel_size:
             markers.append(Marker(axis="x", value=place, label=f"mass, {AXES[axis]}", role="note"))
     return CurveFigure(
         key="mass",
         title="Where the mass lies along each axis",
         caption="The share of the mass per Å along x, y and z, from one face of the box to the other. Curves should "
-        "fall to zero well before the faces; upright lines mark the centre of the box and of the mass.",
+        "fall to zero well before the faces. Upright lines mark the centre of the box and, where it lies elsewhere, of "
+        "the mass.",
         alt_text="Three curves of mass against the distance from the box centre.",
         series=tuple(series),
         x_label="distance from the box centre (Å)",

@@ -31,7 +31,7 @@ def binned_mask(mask: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
 
 def draw_cross(image: NDArray[np.float32], row: float, column: float, diagonal: bool = False) -> None:
     """Draw a + (or a ×) centred on (row, column), white on black so that it shows on any ground, in place."""
-    arm = max(4, round(0.05 * max(image.shape)))
+    arm = max(3, round(0.035 * max(image.shape)))
     dark, bright = float(image.min()), float(image.max())
     centre = np.array([round(row), round(column)])
     strokes = [(1, 1), (1, -1)] if diagonal else [(1, 0), (0, 1)]
