@@ -294,8 +294,10 @@ def plain(value: Any) -> str:
         return "not given"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return format_number(value, 4)
+    if isinstance(value, int):
+        return format_number(value)
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", "\u2212")
     if isinstance(value, list | tuple):
         return ", ".join(plain(item) for item in value) or "none"
     if isinstance(value, dict):
@@ -305,7 +307,9 @@ def plain(value: Any) -> str:
 
 def cell(value: Any) -> str:
     """A table cell; an en dash where there is nothing."""
-    return "–" if value is None else plain(value)
+    if value is None:
+        return "–"
+    return format_number(value, 4) if isinstance(value, float) else plain(value)
 
 
 def severity_symbol(severity: Severity) -> str:
@@ -317,6 +321,14 @@ def size_text(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
+
+
+def memory(megabytes: float) -> str:
+    return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes:.0f} MB"
+
+
+def threads(n: int) -> str:
+    return f"{n} thread" if n == 1 else f"{n} threads"
 
 
 def percent(share: float) -> str:

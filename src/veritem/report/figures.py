@@ -149,7 +149,7 @@ def array(arrays: Mapping[str, NDArray], figure: Figure, name: str) -> NDArray:
 
 
 def _curves(figure: CurveFigure) -> Canvas:
-    canvas, axes = _plot(3.0)
+    canvas, axes = _plot(2.75)
     colours = series_colours(figure.series)
     for series, colour in zip(figure.series, colours, strict=True):
         _draw_series(axes, series, colour)
@@ -193,7 +193,7 @@ def _draw_series(axes: Axes, series: Series, colour: str) -> None:
 
 
 def _histogram(figure: HistogramFigure) -> Canvas:
-    canvas, axes = _plot(2.8)
+    canvas, axes = _plot(2.5)
     colour = ROLE_COLOURS["data"]
     counts, edges = np.asarray(figure.counts, float), np.asarray(figure.edges, float)
     floor = 0.0
@@ -352,7 +352,7 @@ def _images(figure: ImageFigure, arrays: Mapping[str, NDArray]) -> Canvas:
     columns = max(1, min(figure.columns, len(images)))
     rows = -(-len(images) // columns)
     # A lone image needs no full width; a slice of 100 pixels 17 cm wide shows nothing more.
-    width = WIDTH * {1: 0.52, 2: 0.82}.get(columns, 1.0)
+    width = WIDTH * {1: 0.44, 2: 0.74}.get(columns, 1.0)
     panel = width / columns
     keys = any(p.show_key for p in figure.panels)
     tallest = max(image.shape[0] / image.shape[1] for image in images)
@@ -372,7 +372,7 @@ def _images(figure: ImageFigure, arrays: Mapping[str, NDArray]) -> Canvas:
                 axes.contour(mask, levels=[0.5], colors=[OUTLINE], linewidths=0.8)
         axes.set_title(spec.label, pad=4)
         _bare(axes)
-        _scale_bar(axes, image.shape[1], image.shape[0], figure.pixel_size)
+        _scale_bar(axes, image.shape[1], image.shape[0], figure.pixel_size, dark=_light_corner(drawn, image))
         if spec.show_key:
             key = canvas.colorbar(drawn, ax=axes, orientation="horizontal", aspect=26, pad=0.03, shrink=0.92)
             _key_style(key, figure.value_label)
@@ -401,6 +401,13 @@ def round_length(longest: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(longest))
     return next(step * power for step in (5.0, 2.0, 1.0) if step * power <= longest * (1 + 1e-9))
+
+
+def _light_corner(drawn: Any, image: NDArray) -> bool:
+    """Whether the lower left of a picture, where the scale bar goes, is light."""
+    height, width = image.shape
+    corner = np.ma.masked_invalid(image[int(0.85 * height) :, : max(1, int(0.4 * width))])
+    return bool(drawn.to_rgba(corner)[..., :3].mean() > 0.55)
 
 
 def _scale_bar(axes: Axes, width: float, height: float, pixel_size: float, dark: bool = False) -> None:

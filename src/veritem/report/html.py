@@ -199,14 +199,10 @@ def _environment() -> jinja2.Environment:
         "anchor": content.anchor,
         "readable": content.readable,
         "numeric": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-        "memory": _memory,
+        "memory": content.memory,
     }
     environment.filters.update(filters)
     return environment
-
-
-def _memory(megabytes: float) -> str:
-    return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes:.0f} MB"
 
 
 def check_illustrations(check: CheckResult, drawn: Mapping[str, Illustration]) -> list[Illustration]:

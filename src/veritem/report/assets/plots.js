@@ -138,7 +138,14 @@
           context.fillStyle = colour;
           context.textAlign = "right";
           context.textBaseline = "bottom";
-          context.fillText(m.label, left + width - 4 * ratio, (m.end === null ? from : u.valToPos(m.end, "y", true)) - 3 * ratio);
+          const at = [left + width - 4 * ratio, (m.end === null ? from : u.valToPos(m.end, "y", true)) - 3 * ratio];
+          // A rim in the page's colour keeps the name legible over curves and other lines.
+          context.setLineDash([]);
+          context.strokeStyle = style("--page");
+          context.lineWidth = 4 * ratio;
+          context.lineJoin = "round";
+          context.strokeText(m.label, ...at);
+          context.fillText(m.label, ...at);
         }
       }
       context.textAlign = "center";
@@ -171,7 +178,10 @@
     const [yLow, yHigh] = range(data.slice(1), plot.markers, "y");
     const log = plot.y.scale === "log";
     const room = 0.04 * (yHigh - yLow || 1);
-    const yRange = log ? [yLow, yHigh * 1.6] : [plot.kind === "histogram" ? Math.min(0, yLow) : yLow - room, yHigh + room];
+    // A model's tail may fall to 1e-40: the axis ends where the data end, or eight decades down.
+    const counts = (plot.counts || []).filter((c) => c > 0);
+    const floor = counts.length ? 0.5 * Math.min(...counts) : Math.max(yLow, yHigh * 1e-8);
+    const yRange = log ? [floor, yHigh * 1.6] : [plot.kind === "histogram" ? Math.min(0, yLow) : yLow - room, yHigh + room];
     const line = style("--line"), quiet = style("--quiet"), ink = style("--ink");
     const font = `13px ${getComputedStyle(document.body).fontFamily}`;
     const axis = { stroke: ink, font, labelFont: font, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 5 } };
@@ -186,7 +196,7 @@
       },
       axes: [
         { ...axis, label: plot.x.label, labelSize: 22, size: stacked ? 46 : 30, space: 70, values: axisText(plot.x.scale), labelGap: 0 },
-        { ...axis, label: plot.y.label, labelSize: 22, size: 58, filter: logTicks, values: axisText("linear") },
+        { ...axis, label: plot.y.label, labelSize: 22, size: 58, filter: logTicks, grid: { ...axis.grid, filter: logTicks }, values: axisText("linear") },
       ],
       series: [
         { label: plot.x.label, value: (u, v) => (v === null || v === undefined ? "–" : number(v) + (power(plot.x.scale) ? ` = ${angstrom(v, power(plot.x.scale))}` : "")) },
@@ -195,7 +205,7 @@
       bands,
       cursor: { drag: { x: true, y: false, setScale: true }, points: { size: 7 } },
       legend: { live: true },
-      hooks: { drawAxes: [drawMarkers(plot.markers)] },
+      hooks: { draw: [drawMarkers(plot.markers)] },
     };
     const u = new uPlot(options, data, holder);
     // Limits of bands are shown with their curve, not as entries of their own.

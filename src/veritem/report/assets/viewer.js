@@ -104,7 +104,12 @@
     const plain = { r: 0.73, g: 0.78, b: 0.84 };
     let part;
     const start = () => { part = { vertexArr: [], normalArr: [], faceArr: [], colorArr: [], seen: new Map() }; };
-    const finish = () => { if (part.faceArr.length) viewer.addCustom({ ...part, color: "white" }); };
+    const finish = () => {
+      if (!part.faceArr.length) return;
+      const { vertexArr, normalArr, faceArr, colorArr } = part;
+      // A shape's own colour would be drawn over those of its vertices.
+      delete viewer.addCustom({ vertexArr, normalArr, faceArr, colorArr }).color;
+    };
     const vertex = (v) => {
       let found = part.seen.get(v);
       if (found === undefined) {
@@ -126,6 +131,15 @@
     viewer.render();
   }
 
+  // The largest distance of the surface from the middle of the box, in Å.
+  function reach(mesh, scene) {
+    const middle = scene.shape.map((n) => n / 2 + 0.5);
+    let most = 0;
+    for (let v = 0; v < mesh.positions.length; v += 3)
+      most = Math.max(most, Math.hypot(mesh.positions[v] - middle[0], mesh.positions[v + 1] - middle[1], mesh.positions[v + 2] - middle[2]));
+    return Math.max(most, 1) * scene.pixel_size;
+  }
+
   function number(value) {
     return Number(value.toPrecision(3)).toString().replace("-", "\u2212");
   }
@@ -144,13 +158,13 @@
     } catch (error) { viewer = null; }
     if (!viewer) { box.classList.remove("live"); return say("This browser offers no WebGL; the still pictures above show the same surface."); }
     say("");
-    const radius = 0.5 * scene.pixel_size * Math.hypot(...scene.shape);
-    // The distance at which a sphere around the box fills a view of 20 degrees; 3Dmol's camera stands at 150.
-    const zoom = -(radius * 0.92 / Math.tan((10 * Math.PI) / 180) - 150);
+    let radius = 0.5 * scene.pixel_size * Math.hypot(...scene.shape);
+    // 3Dmol's camera stands 150 Å off and sees 20 degrees; 5.6 radii away the whole surface is in view.
+    const zoom = () => 150 - 5.6 * radius;
     const h = Math.SQRT1_2;
     // Right-handed views, as in the still pictures.
     const turns = { z: [0, 0, 0, 1], y: [-h, 0, 0, h], x: [-0.5, -0.5, -0.5, 0.5] };
-    const look = (axis) => { viewer.setView([0, 0, 0, zoom, ...turns[axis]]); slab(); };
+    const look = (axis) => { viewer.setView([0, 0, 0, zoom(), ...turns[axis]]); slab(); };
     const slider = document.getElementById("view-level"), output = document.getElementById("view-level-value");
     const choice = document.getElementById("view-colour"), cut = document.getElementById("view-slab");
     const [low, high] = scene.range;
@@ -186,6 +200,7 @@
     }
     if (choice && scene.colourings.length) choice.value = scene.colourings[0].key;
     await draw(true);
+    radius = reach(mesh, scene);
     look("z");
     slider.addEventListener("input", () => {
       level = low + ((high - low) * Number(slider.value)) / 1000;
