@@ -42,7 +42,8 @@ class LocalQuality(Check):
     references = (
         Reference(
             text="Ramírez-Aportela E, Mota J, Conesa P, Carazo JM, Sorzano COS. DeepRes: a new deep-"
-            "learning- and aspect-based local resolution method for electron-microscopy maps. IUCrJ 6 (2019) 1054–1063.",
+            "learning- and aspect-based local resolution method for electron-microscopy maps. "
+            "IUCrJ 6 (2019) 1054–1063.",
             doi="10.1107/S2052252519011692",
         ),
     )

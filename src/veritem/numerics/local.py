@@ -1,0 +1,174 @@
+"""A Guinier line at every place of a map, from its local band powers, and statistics over places that are not
+independent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from veritem.numerics.bands import Band
+from veritem.numerics.guinier import ReferenceSpectrum
+
+# ln amplitude: how much local spectra of one protein scatter beyond what the window's freedom explains, per band;
+# measured on 12 proteins at B = 50 and 100 Å² (benchmarks/calibrate_b_factor.py).
+STRUCTURE = 0.06
+
+
+@dataclass(frozen=True, eq=False)
+class LocalLines:
+    """b_factor, standard_error: (voxels,) Å², NaN where not determinable. bands_used: (voxels,)."""
+
+    b_factor: NDArray[np.float32]
+    standard_error: NDArray[np.float32]
+    bands_used: NDArray[np.int64]
+
+    @property
+    def determinable(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.b_factor)
+
+
+@njit(nogil=True, cache=True)
+def _lines(
+    powers, noise, freedom, noise_error, model, x, centres, least_signal, least_bands, least_span, structure, b, e, used
+):
+    bands, voxels = powers.shape
+    for v in range(voxels):
+        sw = swx = swy = swxx = swxy = 0.0
+        count = 0
+        for j in range(bands):
+            signal = powers[j, v] - noise[j]
+            chance = noise[j] * (np.sqrt(2.0 / freedom[j]) + noise_error)
+            # Beyond the first band without signal nothing is taken: one that stands out by chance would be chosen.
+            if signal <= 0.0 or signal < least_signal * noise[j] or signal < 2.0 * chance:
+                break
+            ratio = noise[j] / signal
+            variance = (1.0 + ratio) ** 2 / (2.0 * freedom[j]) + structure**2 + (0.5 * ratio * noise_error) ** 2
+            w = 1.0 / variance
+            y = 0.5 * np.log(signal) - model[j]
+            sw += w
+            swx += w * x[j]
+            swy += w * y
+            swxx += w * x[j] * x[j]
+            swxy += w * x[j] * y
+            count += 1
+        used[v] = count
+        if count < least_bands or centres[count - 1] < least_span * centres[0]:
+            b[v] = np.nan
+            e[v] = np.nan
+            continue
+        spread = swxx - swx * swx / sw
+        b[v] = 4.0 * (swxy - swx * swy / sw) / spread
+        e[v] = 4.0 / np.sqrt(spread)
+
+
+def band_model(
+    bands: tuple[Band, ...], reference: ReferenceSpectrum | None, b_factor: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """ln amplitude of each band for protein of one B-factor, and 4 times its derivative by B: the band's own f².
+
+    A steep spectrum is stronger at the low side of a band, so that the band's f² is below that of its centre.
+    """
+    level, x = np.empty(len(bands)), np.empty(len(bands))
+    for j, band in enumerate(bands):
+        f = np.linspace(max(band.centre - band.half_width, 1e-4), band.centre + band.half_width, 201)
+        log_power = b_factor * f**2 / 2.0 + (0.0 if reference is None else 2.0 * reference.at(f))
+        weight = band.gain(f).astype(float) ** 2 * f**2 * np.exp(log_power)
+        level[j] = 0.5 * np.log(np.trapezoid(weight, f))
+        x[j] = np.trapezoid(weight * f**2, f) / np.trapezoid(weight, f)
+    return level, x
+
+
+def local_guinier(
+    powers: NDArray[np.float32],
+    bands: tuple[Band, ...],
+    noise: NDArray,
+    freedom: NDArray,
+    noise_error: float,
+    reference: ReferenceSpectrum | None,
+    *,
+    least_signal: float = 1.0,
+    least_bands: int = 4,
+    least_span: float = 1.5,
+    expected: float | None = None,
+) -> LocalLines:
+    """Fit ln amplitude of local signal, less the reference's, against f², voxel by voxel.
+
+    powers: (bands, voxels) local power, noise included; bands rising from the first that is to be used.
+    noise: (bands,) expected local power of the noise. freedom: (bands,) of one local power.
+    noise_error: relative standard error of `noise`, common to the bands.
+    expected: Å², the B-factor about which bands are modelled; found in two rounds when None.
+    Where fewer than `least_bands` neighbouring bands, from the first on, spanning `least_span` in frequency, hold more
+    than `least_signal` times the noise (and twice its standard error), the answer is NaN.
+    """
+    centres = np.array([band.centre for band in bands])
+    voxels = powers.shape[1]
+    lines = LocalLines(np.empty(voxels, np.float32), np.empty(voxels, np.float32), np.empty(voxels, np.int64))
+    about = -50.0 if expected is None else expected
+    for _ in range(2 if expected is None else 1):
+        level, x = band_model(bands, reference, about)
+        _lines(
+            powers, np.asarray(noise, float), np.asarray(freedom, float), float(noise_error), level, x, centres,
+            float(least_signal), least_bands, float(least_span), STRUCTURE,
+            lines.b_factor, lines.standard_error, lines.bands_used,
+        )  # fmt: skip
+        lines.b_factor[:] += np.float32(about)
+        known = lines.b_factor[lines.determinable]
+        if known.size:
+            about = float(np.median(known))
+    return lines
+
+
+def slope_of(values: NDArray, x: NDArray, variance: NDArray) -> NDArray:
+    """4 times the weighted slope of curves (..., bands) against x: the B-factor that they would look like."""
+    w = 1.0 / variance
+    centre = (w * x).sum() / w.sum()
+    lever = w * (x - centre)
+    return 4.0 * (values * lever).sum(axis=-1) / (lever * (x - centre)).sum()
+
+
+def block_labels(positions: NDArray, edge: float) -> NDArray[np.int64]:
+    """Number the cubes of `edge` Å that hold positions (n, 3), in Å: (n,) from 0 without gaps."""
+    cells = np.floor(positions / edge).astype(np.int64)
+    cells -= cells.min(axis=0)
+    sizes = cells.max(axis=0) + 1
+    flat = (cells[:, 0] * sizes[1] + cells[:, 1]) * sizes[2] + cells[:, 2]
+    return np.unique(flat, return_inverse=True)[1]
+
+
+def bootstrap_quantile(
+    values: NDArray, labels: NDArray, quantile: float, rng: np.random.Generator, draws: int = 500, bins: int = 400
+) -> NDArray[np.float64]:
+    """Quantiles of `values` when whole blocks are drawn with replacement: (draws,).
+
+    values: (n,) finite. labels: (n,) block of each, from 0. Histograms of `bins` bins per block make a draw one
+    product of matrices; within a bin the quantile is interpolated.
+    """
+    lowest, highest = np.percentile(values, [0.5, 99.5])
+    # Values beyond go to the end bins: they count, and the middle of the distribution keeps its resolution.
+    edges = np.linspace(lowest, max(highest, lowest + 1e-9), bins + 1)
+    which = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
+    blocks = int(labels.max()) + 1
+    counts = np.bincount(labels * bins + which, minlength=blocks * bins).reshape(blocks, bins)
+    picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
+    totals = np.cumsum(picks @ counts, axis=1)
+    goal = quantile * totals[:, -1]
+    bin_index = np.array([np.searchsorted(row, g) for row, g in zip(totals, goal, strict=True)])
+    bin_index = np.minimum(bin_index, bins - 1)
+    before = np.where(bin_index > 0, totals[np.arange(draws), np.maximum(bin_index - 1, 0)], 0)
+    inside = totals[np.arange(draws), bin_index] - before
+    part = (goal - before) / np.maximum(inside, 1)
+    return edges[bin_index] + part * (edges[1] - edges[0])
+
+
+def bootstrap_mean(
+    values: NDArray, labels: NDArray, rng: np.random.Generator, draws: int = 500
+) -> NDArray[np.float64]:
+    """Means of `values` when whole blocks are drawn with replacement: (draws,)."""
+    blocks = int(labels.max()) + 1
+    sums = np.bincount(labels, values, minlength=blocks)
+    counts = np.bincount(labels, minlength=blocks)
+    picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
+    return (picks @ sums) / np.maximum(picks @ counts, 1)
