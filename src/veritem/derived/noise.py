@@ -27,8 +27,8 @@ from veritem.numerics.shells import shell_frequencies
 
 # Blocks in which noise is looked for; with their neighbours they make windows of 12 voxels.
 BLOCK = 4
-# A number that more than this share of the voxels repeat was filled in.
-FILL_SHARE = 0.002
+# A number that more than this share of the voxels repeat, and this many times more than any other, was filled in.
+FILL_SHARE, FILL_LEAD = 0.002, 10.0
 # Less local variance than this share of the usual is no noise.
 RELATIVE_VARIANCE = 0.01
 # Noise below this share of the mean density of the particle is rounding or ringing: no reconstruction is so clean.
@@ -104,8 +104,8 @@ def noise_region(
 
     moments = block_moments(data, outside, BLOCK)
     flat, _ = featureless_blocks(moments, RELATIVE_VARIANCE)
-    value, share, coarse = _fill_value(data[outside])
-    filled = outside & (data == np.float32(value)) if share > FILL_SHARE and not coarse else None
+    value, share, was_filled = _fill_value(data[outside])
+    filled = outside & (data == np.float32(value)) if was_filled else None
     mask, rim, featureless = outside, mask_distance > rim_margin, 0.0
     if flat.any() or filled is not None:
         empty = blocks_to_voxels(flat, BLOCK, density_map.shape)
@@ -158,11 +158,10 @@ def noise_region(
 
 
 def _fill_value(values: NDArray) -> tuple[float, float, bool]:
-    """The value that most voxels hold, their share, and whether grey values are so coarse that any value repeats."""
+    """The value that most voxels hold, their share, and whether it was filled in: no other value comes near."""
     sample = values[:: max(1, values.size // 200_000)]
-    value, share = most_frequent_value(sample)
-    coarse = np.unique(sample).size < 0.01 * sample.size * (1 - share)
-    return value + 0.0, share, coarse
+    value, share, second = most_frequent_value(sample)
+    return value + 0.0, share, share > FILL_SHARE and share > FILL_LEAD * second
 
 
 def _unavailable(mask: NDArray[np.bool_], reason: str, margin: float, featureless: float) -> NoiseRegion:

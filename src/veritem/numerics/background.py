@@ -64,6 +64,8 @@ CAP, BELT = np.cos(np.deg2rad(20.0)), np.sin(np.deg2rad(10.0))
 FIRST_DRAWS, STOP_ABOVE = 99, 0.1
 # What limits are drawn at: five tests at this level make a family at 1 %.
 COMPONENT_LEVEL = 0.002
+# Coefficients without which a direction cannot be judged.
+LEAST_COEFFICIENTS = 30
 # Cells and blocks without which what is slow cannot be judged.
 LEAST_CELLS, LEAST_BLOCKS = 24, 10
 # Shells whose power is below this share of the strongest shell's hold no noise, only leakage.
@@ -325,11 +327,13 @@ class DirectionalPower:
         cell[good] = tree.query(grid[good] / radius[good][:, None])[1] % DIRECTION_CELLS
         self.cell = cell
         self.counts = np.bincount(cell[good], minlength=DIRECTION_CELLS).astype(float)
-        self.coefficients = int(good.sum())
         self.axes = hemisphere(DIRECTIONS)
         cosine = np.abs(self.axes @ centres.T)
         groups = np.concatenate([cosine >= CAP, cosine <= BELT]) * self.counts
-        self.groups = groups / np.maximum(groups.sum(axis=1, keepdims=True), 1e-9)
+        members = groups.sum(axis=1, keepdims=True)
+        self.groups = groups / np.maximum(members, 1e-9)
+        # Coarsely sampled or strongly blurred noise fills too few shells to have directions.
+        self.usable = bool(members.min() >= LEAST_COEFFICIENTS)
 
     def measure(self, z: NDArray[np.float32], window: NDArray[np.float32]) -> NDArray[np.float64]:
         """(2 x directions,) mean relative power in the cap around each direction, then in the belt across it."""
@@ -363,7 +367,7 @@ class BackgroundStatistics:
     t: float
     blocks: int
     block_edge: int
-    # halo: per distance bin
+    # halo: per distance bin; empty where the background is too small
     distance: NDArray[np.float64]
     departure: NDArray[np.float64]
     departure_error: NDArray[np.float64]
@@ -377,7 +381,7 @@ class BackgroundStatistics:
     peaks: NDArray[np.int32]
     peak_z: NDArray[np.float64]
     peak_size: NDArray[np.int64]
-    # directions
+    # directions; empty where the noise fills too few shells
     axes: NDArray[np.float64]
     relative_power: NDArray[np.float64]
     relative_power_error: NDArray[np.float64]
@@ -445,7 +449,8 @@ def background_statistics(
         local = radial_scale(values, tile.region, middle, spread, bin_voxels, (z0, y0, x0))
         part = normalise_noise(values, tile.region, middle, local, (z0, y0, x0))
         highest, sizes, _ = excursion_clusters(part, cluster_level)
-        return _Draw(t, halo, float(highest), sizes, directional.measure(part, tile.window))
+        turned = directional.measure(part, tile.window) if directional.usable else None
+        return _Draw(t, halo, float(highest), sizes, turned)
 
     highest, sizes, peaks = excursion_clusters(z, cluster_level)
     seen = _Observed(
@@ -454,7 +459,7 @@ def background_statistics(
         highest=float(highest),
         largest=int(sizes.max()) if sizes.size else 0,
         voxels=int(np.count_nonzero(region)),
-        direction=_measured_direction(directional, tiles, z),
+        direction=_measured_direction(directional, tiles, z) if directional.usable else None,
     )
     first = min(FIRST_DRAWS, surrogates)
     with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -492,7 +497,7 @@ def background_statistics(
         axes=directional.axes,
         relative_power=judged.relative_power,
         relative_power_error=judged.relative_power_error,
-        direction_limit=judged.direction.quantile(COMPONENT_LEVEL),
+        direction_limit=judged.direction.quantile(COMPONENT_LEVEL) if judged.direction else float("nan"),
         z=z,
         scale=scale,
     )
@@ -506,7 +511,7 @@ class _Draw:
     halo: float
     highest: float
     sizes: NDArray[np.int64]
-    direction: NDArray[np.float64]
+    direction: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -518,7 +523,7 @@ class _Observed:
     highest: float
     largest: int
     voxels: int
-    direction: NDArray[np.float64]
+    direction: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -528,7 +533,7 @@ class _Judged:
     halo: LargestNormal
     rate: ExcursionRate
     clusters: ClusterSizes
-    direction: LargestNormal
+    direction: LargestNormal | None
     relative_power: NDArray[np.float64]
     relative_power_error: NDArray[np.float64]
 
@@ -541,11 +546,9 @@ def _judge_family(
     null_t, null_halo = np.array([d.t for d in draws]), np.array([d.halo for d in draws])
     null_highest = np.array([d.highest for d in draws])
     null_largest = np.array([d.sizes.max() if d.sizes.size else 0 for d in draws])
-    turned = _directions(seen.direction, tiles, [d.direction for d in draws], rng)
     halo = fit_largest_normal(null_halo) if seen.halo is not None else LargestNormal(1.0)
     rate = fit_excursion_rate(null_highest, voxels)
     clusters = fit_cluster_sizes(np.concatenate([d.sizes for d in draws]), float(voxels.sum()))
-    direction = fit_largest_normal(turned.null)
     free = max(coarse.blocks - 1, 1)
     names, observed, null = [], [], []
     if seen.t is not None:
@@ -556,24 +559,19 @@ def _judge_family(
         names.append("halo")
         observed.append(halo.p_value(seen.halo))
         null.append(halo.p_value(null_halo))
-    names += ["highest", "cluster", "direction"]
-    observed += [
-        rate.p_value(seen.highest, seen.voxels),
-        clusters.p_value(seen.largest, seen.voxels)[0],
-        direction.p_value(turned.observed),
-    ]
-    null += [rate.p_value(null_highest, voxels), clusters.p_value(null_largest, voxels), direction.p_value(turned.null)]
+    names += ["highest", "cluster"]
+    observed += [rate.p_value(seen.highest, seen.voxels), clusters.p_value(seen.largest, seen.voxels)[0]]
+    null += [rate.p_value(null_highest, voxels), clusters.p_value(null_largest, voxels)]
+    direction, relative, error = None, np.zeros(0), np.zeros(0)
+    if seen.direction is not None:
+        turned = _directions(seen.direction, tiles, [d.direction for d in draws if d.direction is not None], rng)
+        direction, relative, error = fit_largest_normal(turned.null), turned.relative, turned.error
+        names.append("direction")
+        observed.append(direction.p_value(turned.observed))
+        null.append(direction.p_value(turned.null))
     family_p, adjusted = westfall_young(np.array(observed, float), np.stack(null, axis=1))
-    return _Judged(
-        family_p,
-        dict(zip(names, map(float, adjusted), strict=True)),
-        halo,
-        rate,
-        clusters,
-        direction,
-        turned.relative,
-        turned.error,
-    )
+    p_values = dict(zip(names, map(float, adjusted), strict=True))
+    return _Judged(family_p, p_values, halo, rate, clusters, direction, relative, error)
 
 
 def _profile(coarse: Coarse, cells: NDArray, cells_z: NDArray) -> tuple[NDArray, NDArray, NDArray]:

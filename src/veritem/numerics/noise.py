@@ -127,13 +127,15 @@ def within_fading_border(
     return blocks_to_voxels(distance <= border + 2.0, edge, data.shape)
 
 
-def most_frequent_value(values: NDArray) -> tuple[float, float]:
-    """The most frequent value of a sample and its share of the sample; (nan, 0) when empty."""
+def most_frequent_value(values: NDArray) -> tuple[float, float, float]:
+    """The most frequent value of a sample, its share of the sample, and that of the next; (nan, 0, 0) when empty."""
     if values.size == 0:
-        return float("nan"), 0.0
+        return float("nan"), 0.0, 0.0
     unique, counts = np.unique(values, return_counts=True)
     top = int(np.argmax(counts))
-    return float(unique[top]), float(counts[top] / values.size)
+    first = counts[top]
+    counts[top] = 0
+    return float(unique[top]), float(first / values.size), float(counts.max() / values.size)
 
 
 def grey_step(values: NDArray) -> float:

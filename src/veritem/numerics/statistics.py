@@ -55,8 +55,11 @@ def westfall_young(observed: NDArray, null: NDArray) -> tuple[float, NDArray[np.
     null: (draws, tests) the same of surrogates in which no hypothesis is false; their dependence is kept.
     Returns the family's p-value, and each test's adjusted p-value. Whatever the dependence between the tests, and
     however rough the values are as p-values, the smallest of them is compared with its own distribution.
+    Raises ValueError for values that are not numbers.
     Westfall and Young, Resampling-based multiple testing (1993).
     """
+    if not (np.isfinite(observed).all() and np.isfinite(null).all()):
+        raise ValueError("A test has no p-value. Leave the test out of the family instead.")
     smallest = np.min(null, axis=1)
     adjusted = np.array([(1 + np.count_nonzero(smallest <= p)) / (1 + len(smallest)) for p in observed])
     return float(adjusted.min()), adjusted

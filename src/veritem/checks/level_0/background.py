@@ -269,8 +269,8 @@ class Background(Check):
         family = f"family-wise p {m.statistics.family_p:.2g}"
         if not significant:
             return (
-                f"The background is noise as far as can be told ({family}): mean {m.offset.text()} of the particle's "
-                f"density, highest voxel {m.highest.text()}."
+                f"The background is noise as far as can be told ({family}): mean {_percent(m.offset)} of the "
+                f"particle's density, highest voxel {m.highest.text()}."
             )
         found = ", ".join(named[name] for name in significant)
         if not beyond:
@@ -288,11 +288,11 @@ class Background(Check):
             for k in range(min(10, len(s.peaks)))
         )
         tests = (
-            ("Offset of the mean", _percent(m.offset), s.p["offset"]),
-            ("Rim around the particle", f"{_percent(m.halo)} to {_percent(m.shell)}", s.p["halo"]),
-            ("Highest voxel", m.highest.text(), s.p["highest"]),
-            ("Largest group above 4 σ", m.largest_cluster.text(), s.p["cluster"]),
-            ("Dependence on direction", _percent(m.directional_excess), s.p["direction"]),
+            ("Offset of the mean", _percent(m.offset), s.p.get("offset")),
+            ("Rim around the particle", f"{_percent(m.halo)} to {_percent(m.shell)}", s.p.get("halo")),
+            ("Highest voxel", m.highest.text(), s.p.get("highest")),
+            ("Largest group above 4 σ", m.largest_cluster.text(), s.p.get("cluster")),
+            ("Dependence on direction", _percent(m.directional_excess), s.p.get("direction")),
         )
         tables = [
             Table(
@@ -324,7 +324,12 @@ class Background(Check):
         return tables
 
     def figures(self, m: BackgroundMeasurement) -> list[Figure]:
-        return [_histogram(m), _profile(m), _slices(m), _directions(m)]
+        figures: list[Figure] = [_histogram(m), _slices(m)]
+        if "halo" in m.statistics.p:
+            figures.insert(1, _profile(m))
+        if "direction" in m.statistics.p:
+            figures.append(_directions(m))
+        return figures
 
 
 def measurement(
@@ -351,52 +356,35 @@ def measurement(
             "The density inside the mask does not rise above the noise; effects are relative to the noise's standard "
             "deviation instead of the particle's density."
         )
-    rim = found.departure / reference
-    rim_error = found.halo_limit * found.departure_error / reference
-    low, high = int(np.argmin(rim)), int(np.argmax(rim))
-    undecided = ""
+    undecided = []
     if "offset" not in found.p:
-        undecided = (
-            f"Only {found.blocks} blocks of noise hold a mean, too few to judge an offset or a halo. The box is too "
-            "tight, or most of it is masked."
+        undecided.append(
+            f"only {found.blocks} blocks of noise hold a mean, too few to judge an offset or a halo: the box is too "
+            "tight, or most of it is masked"
         )
-    excess = found.highest - found.highest_expected
-    direction = found.relative_power[int(np.argmax(np.abs(found.relative_power / found.relative_power_error)))]
-    direction_error = found.direction_limit * float(
-        found.relative_power_error[int(np.argmax(np.abs(found.relative_power / found.relative_power_error)))]
-    )
+    if "direction" not in found.p:
+        caveats.append(
+            "The noise fills too few frequencies for its strength to be compared between directions: the map is "
+            "sampled coarsely, or was blurred."
+        )
 
     def p(name: str, label: str) -> Quantity:
-        return Quantity(label=label, value=found.p[name], digits=2, note=f"of {found.surrogates} surrogates")
+        return Quantity(label=label, value=found.p.get(name), digits=2, note=f"of {found.surrogates} surrogates")
 
     return BackgroundMeasurement(
         offset=Quantity(
             label="Mean of the background / particle's density",
-            value=offset,
-            interval=interval if found.blocks >= 10 else None,
-            confidence=0.95 if found.blocks >= 10 else None,
+            value=offset if "offset" in found.p else None,
+            interval=interval if "offset" in found.p else None,
+            confidence=0.95 if "offset" in found.p else None,
             digits=2,
             note=note,
         ),
-        halo=Quantity(
-            label="Deepest rim / particle's density",
-            value=min(float(rim[low]), 0.0),
-            interval=(float(rim[low] - rim_error[low]), float(rim[low] + rim_error[low])),
-            confidence=0.99,
-            digits=2,
-            note=f"at {found.distance[low]:.0f} Å from the particle; interval simultaneous over distances and tests",
-        ),
-        shell=Quantity(
-            label="Highest rim / particle's density",
-            value=max(float(rim[high]), 0.0),
-            interval=(float(rim[high] - rim_error[high]), float(rim[high] + rim_error[high])),
-            confidence=0.99,
-            digits=2,
-            note=f"at {found.distance[high]:.0f} Å from the particle; interval simultaneous over distances and tests",
-        ),
+        halo=_rim_quantity(found, reference, "Deepest rim / particle's density", -1.0),
+        shell=_rim_quantity(found, reference, "Highest rim / particle's density", 1.0),
         outlier_excess=Quantity(
             label="Highest voxel, beyond what noise would show",
-            value=excess,
+            value=found.highest - found.highest_expected,
             unit="σ",
             digits=2,
             note=f"noise alone: {found.highest_expected:.2f} σ",
@@ -407,13 +395,7 @@ def measurement(
             digits=2,
             note=f"largest of noise: {found.cluster_limit:.0f} voxels",
         ),
-        directional_excess=Quantity(
-            label="Noise power in the direction that stands out most, relative to the mean",
-            value=float(direction),
-            interval=(float(direction) - direction_error, float(direction) + direction_error),
-            confidence=0.99,
-            digits=2,
-        ),
+        directional_excess=_direction_quantity(found),
         family_p=Quantity(label="Family-wise p-value", value=found.family_p, digits=2),
         offset_p=p("offset", "p of the offset, adjusted"),
         halo_p=p("halo", "p of the rim, adjusted"),
@@ -422,10 +404,10 @@ def measurement(
         direction_p=p("direction", "p of the dependence on direction, adjusted"),
         background_mean=Quantity(
             label="Mean of the background",
-            value=found.mean,
+            value=found.mean if "offset" in found.p else region.centre,
             unit="grey values",
-            interval=found.mean_interval if found.blocks >= 10 else None,
-            confidence=0.95 if found.blocks >= 10 else None,
+            interval=found.mean_interval if "offset" in found.p else None,
+            confidence=0.95 if "offset" in found.p else None,
             note=f"over {found.blocks} blocks of {found.block_edge} voxels",
         ),
         noise_sigma=Quantity(label="Standard deviation of the noise (robust)", value=region.sigma, unit="grey values"),
@@ -449,20 +431,55 @@ def measurement(
         reference=reference,
         box_mean=box_mean,
         caveats=tuple(caveats),
-        undecided=undecided,
+        undecided=_sentence("; ".join(undecided)),
     )
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _rim_quantity(found: BackgroundStatistics, reference: float, label: str, sign: float) -> Quantity:
+    """The deepest (sign -1) or highest (sign 1) departure of the profile by distance, 0 where there is none."""
+    if "halo" not in found.p:
+        return Quantity(label=label, value=None)
+    rim = found.departure / reference
+    error = found.halo_limit * found.departure_error / reference
+    at = int(np.argmax(sign * rim))
+    value = float(rim[at]) if sign * rim[at] > 0 else 0.0
+    return Quantity(
+        label=label,
+        value=value,
+        interval=(value - float(error[at]), value + float(error[at])),
+        confidence=0.99,
+        digits=2,
+        note=f"at {found.distance[at]:.0f} Å from the particle; interval simultaneous over distances and tests",
+    )
+
+
+def _direction_quantity(found: BackgroundStatistics) -> Quantity:
+    label = "Noise power in the direction that stands out most, relative to the mean"
+    if "direction" not in found.p:
+        return Quantity(label=label, value=None)
+    at = int(np.argmax(np.abs(found.relative_power / found.relative_power_error)))
+    value, error = float(found.relative_power[at]), found.direction_limit * float(found.relative_power_error[at])
+    return Quantity(label=label, value=value, interval=(value - error, value + error), confidence=0.99, digits=2)
+
+
 def _beyond(criterion: Criterion, m: BackgroundMeasurement) -> bool:
-    value = float(getattr(m, criterion.quantity).value)
+    quantity, significance = getattr(m, criterion.quantity), getattr(m, str(criterion.significance))
+    if quantity.value is None or significance.value is None:
+        return False
+    value = float(quantity.value)
     low = -np.inf if criterion.at_least is None else criterion.at_least
     high = np.inf if criterion.at_most is None else criterion.at_most
-    p = float(getattr(m, str(criterion.significance)).value)
-    return p < criterion.alpha and not low <= value <= high
+    return float(significance.value) < criterion.alpha and not low <= value <= high
 
 
 def _percent(quantity: Quantity) -> str:
-    return f"{100 * float(quantity.value):+.1f} %".replace("-", "−")  # type: ignore[arg-type]
+    if quantity.value is None:
+        return "not determinable"
+    return f"{100 * float(quantity.value):+.1f} %".replace("-", "−")
 
 
 # --- figures --------------------------------------------------------------------------------------------------
