@@ -77,7 +77,7 @@ def find_envelope(density_map: DensityMap, threads: int = 1) -> Envelope:
         tried.append(_envelope(coarse, flat, factor, density_map.pixel_size, smoothing, threads))
         if tried[-1].found and not tried[-1].limited:
             return tried[-1]
-    return max(tried, key=lambda e: (e.found, e.peak / max(e.sigma, 1e-30)))
+    return max(tried, key=lambda e: (e.found, max(e.peak, e.trough) / max(e.sigma, 1e-30)))
 
 
 def _envelope(
@@ -267,7 +267,7 @@ def estimate_level(density_map: DensityMap, threads: int = 1) -> tuple[float, st
         reason = (
             "its strongest features lie below the background, so the map looks inverted (multiply it by −1)"
             if upside_down
-            else "no particle stands out from the noise"
+            else "no particle stands out from the background"
         )
         return min(level, highest), f"a guess, four noise levels above the background: {reason}", False
     near = dilate(envelope.mask, ENVELOPE_MARGIN / 2 / (pixel_size * envelope.factor))

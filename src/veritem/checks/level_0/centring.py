@@ -189,6 +189,7 @@ class Centring(Check):
         self,
         density_map: DensityMap,
         contour_level: ContourLevel,
+        raw_mask: NDArray[np.bool_],
         components: ComponentRuns,
         hard_mask: NDArray[np.bool_],
         mask_distance: NDArray[np.float32],
@@ -199,7 +200,10 @@ class Centring(Check):
         base = noise_region.centre if np.isfinite(noise_region.centre) else 0.0
         profiles = mass_profiles(density_map.data, hard_mask, base)
         first, last = zip(*((int(w[0]), int(w[-1])) for w in map(np.flatnonzero, profiles.count)), strict=True)
-        spanning = tuple(_goes_on(count) for count in profiles.count)
+        held = float(components.sizes[0] / components.sizes.sum())
+        # The pieces of a lattice, and noise, show that they have no end only when taken together.
+        body = profiles.count if held >= WHOLE_PARTICLE else mass_profiles(density_map.data, raw_mask).count
+        spanning = tuple(_goes_on(count) for count in body)
         closed = [axis for axis in range(3) if not spanning[axis]]
         low = [pixel_size * first[a] for a in range(3)]
         high = [pixel_size * (shape[a] - 1 - last[a]) for a in range(3)]
@@ -226,11 +230,12 @@ class Centring(Check):
             )
         undecided = ""
         if not closed:
+            mass_share = None
             undecided = (
-                "The mask goes on through opposite faces along x, y and z: a lattice (crystal), a part cut out of a "
-                "larger map, or a contour level in the noise. There is no free space or centre to judge."
+                "What is above the contour level goes on through opposite faces along x, y and z: a lattice (crystal), "
+                "a part cut out of a larger map, or a contour level in the noise. There is no free space or centre to "
+                "judge."
             )
-        held = float(components.sizes[0] / components.sizes.sum())
         clipped = 100 * _clipped_share(hard_mask, mask_distance, pixel_size, closed) if closed else None
         if not contour_level.particle_found:
             free = defocus = box_share = mass_share = clipped = None
