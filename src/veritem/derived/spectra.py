@@ -67,11 +67,11 @@ def bounding_slices(inside: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
 
 @derived
 def reference_spectrum() -> ReferenceSpectrum:
-    """Mean ln amplitude of 50 proteins at B = 0 and their scatter (benchmarks/make_reference_spectrum.py)."""
+    """Mean ln amplitude of 50 proteins in ice at B = 0 and their scatter (benchmarks/make_reference_spectrum.py)."""
     text = files("veritem.derived").joinpath("data/reference_spectrum.csv").read_text()
     rows = [line.split(",") for line in text.splitlines() if not line.startswith("#")][1:]
     table = np.array(rows, dtype=float)
-    return ReferenceSpectrum(table[:, 0], table[:, 1], table[:, 2], np.ascontiguousarray(table[:, 3:].T))
+    return ReferenceSpectrum(*table[:, :4].T, np.ascontiguousarray(table[:, 4:].T))
 
 
 @derived

@@ -16,20 +16,24 @@ from scipy.special import stdtrit
 
 # Residuals beyond this many robust deviations pull with constant force (Huber); 1.345 keeps 95 % efficiency.
 HUBER = 1.345
+# The edge between molecule and ice is soft and hydrated; what it does to amplitudes is known to so much of itself.
+SOLVENT_ERROR = 0.3
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceSpectrum:
     """ln amplitude of protein without thermal motion, and how proteins differ in it.
 
-    frequency: (n,) 1/Å. log_amplitude: (n,) the mean over proteins, hydrogens half counted.
+    frequency: (n,) 1/Å. log_amplitude: (n,) the mean over proteins in ice, hydrogens half counted.
     hydrogens: (n,) what counting them in full adds (and leaving them out takes away).
+    solvent: (n,) what the ice around adds; uncertain by 30 % of it.
     deviations: (proteins, n) of each protein from the mean.
     """
 
     frequency: NDArray[np.float64]
     log_amplitude: NDArray[np.float64]
     hydrogens: NDArray[np.float64]
+    solvent: NDArray[np.float64]
     deviations: NDArray[np.float64]
 
     def at(self, frequency: NDArray) -> NDArray[np.float64]:
@@ -38,15 +42,18 @@ class ReferenceSpectrum:
 
     def scatter(self, frequency: NDArray) -> NDArray[np.float64]:
         """Standard deviation between proteins."""
-        spread = np.sqrt(self.deviations.std(axis=0) ** 2 + self.hydrogens**2 / 3.0)
+        uniform = (self.hydrogens**2 + (SOLVENT_ERROR * self.solvent) ** 2) / 3.0
+        spread = np.sqrt(self.deviations.std(axis=0) ** 2 + uniform)
         return np.interp(frequency, self.frequency, spread)
 
     def draws(self, frequency: NDArray, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """(count, n) deviations from the mean of proteins drawn at random, hydrogens counted by a random part."""
+        """(count, n) deviations of proteins drawn at random, hydrogens and solvent counted by random parts."""
         on_grid = np.array([np.interp(frequency, self.frequency, d) for d in self.deviations])
         hydrogens = np.interp(frequency, self.frequency, self.hydrogens)
+        solvent = SOLVENT_ERROR * np.interp(frequency, self.frequency, self.solvent)
         which = rng.integers(len(on_grid), size=count)
-        return on_grid[which] + rng.uniform(-1.0, 1.0, (count, 1)) * hydrogens
+        parts = rng.uniform(-1.0, 1.0, (2, count, 1))
+        return on_grid[which] + parts[0] * hydrogens + parts[1] * solvent
 
 
 @dataclass(frozen=True, eq=False)
