@@ -34,7 +34,7 @@ def clean(protein):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("ssnr_width", [None, 0.05])
 def test_half_maps_have_the_expected_fsc(clean, ssnr_width, seed):
-    (half_1, half_2), expected = simulate_half_maps(clean, 4.0, ssnr_width=ssnr_width, seed=seed)
+    half_1, half_2, expected = simulate_half_maps(clean, 4.0, ssnr_width=ssnr_width, seed=seed)
     fsc, held = correlation(half_1.data, half_2.data)
     # Standard error of a correlation of n complex pairs: (1 - fsc²) / sqrt(2 n). The signal is not Gaussian, but it
     # is the same in both, so only the noise fluctuates and this bounds it. Low shells hold too few coefficients.
@@ -50,7 +50,7 @@ def test_log_linear_ssnr_is_measured_from_the_halves(clean):
     frequency = shell_frequencies(clean.shape, clean.pixel_size)
     ratios = []
     for seed in range(6):
-        (half_1, half_2), _ = simulate_half_maps(clean, resolution, ssnr_width=width, seed=seed)
+        half_1, half_2, _ = simulate_half_maps(clean, resolution, ssnr_width=width, seed=seed)
         cross, p1, p2, held = shells_of(half_1.data, half_2.data)
         ratios.append(cross / ((p1 + p2) / 2 - cross))
     ssnr = np.mean(ratios, axis=0)
@@ -66,7 +66,7 @@ def test_the_mask_moves_the_resolution_by_its_share_of_the_box(clean, sound):
     mask = scipy.ndimage.gaussian_filter(sound.truth.mask.astype(np.float32), 3.0)
     crossings = []
     for seed in range(6):
-        (half_1, half_2), expected = simulate_half_maps(clean, 4.0, mask=sound.truth.mask, seed=seed)
+        half_1, half_2, expected = simulate_half_maps(clean, 4.0, mask=sound.truth.mask, seed=seed)
         fsc, _ = correlation(half_1.data * mask, half_2.data * mask)
         crossings.append(first_crossing(expected.frequency, fsc))
     assert expected.unmasked_resolution > 4.4  # the particle fills some 10 % of the box
@@ -76,23 +76,23 @@ def test_the_mask_moves_the_resolution_by_its_share_of_the_box(clean, sound):
 
 
 def test_halves_are_independent_and_equal_in_noise(clean):
-    (half_1, half_2), _ = simulate_half_maps(clean, 4.0, seed=5)
+    half_1, half_2, _ = simulate_half_maps(clean, 4.0, seed=5)
     n1, n2 = (half.data - clean.data for half in (half_1, half_2))
     count = n1.size
     # Flat noise: voxels are independent, so a correlation has standard deviation 1 / sqrt(N).
     assert abs(np.corrcoef(n1.ravel(), n2.ravel())[0, 1]) < 4.5 / np.sqrt(count)
     assert n1.var() / n2.var() == pytest.approx(1.0, abs=4.5 * np.sqrt(4 / count))
-    again, _ = simulate_half_maps(clean, 4.0, seed=5)
-    assert (again[0].data == half_1.data).all()
-    other, _ = simulate_half_maps(clean, 4.0, seed=6)
-    assert not (other[0].data == half_1.data).all()
+    again, _, _ = simulate_half_maps(clean, 4.0, seed=5)
+    assert (again.data == half_1.data).all()
+    other, _, _ = simulate_half_maps(clean, 4.0, seed=6)
+    assert not (other.data == half_1.data).all()
 
 
 def test_prescribed_noise_spectrum_is_kept(clean):
     def rising(frequency):
         return 0.1 + frequency
 
-    (half_1, _), expected = simulate_half_maps(clean, 4.0, noise=rising, seed=1)
+    half_1, _, expected = simulate_half_maps(clean, 4.0, noise=rising, seed=1)
     measured, _, held = shell_means(power(rfftn(half_1.data - clean.data)), clean.shape)
     frequency = expected.frequency
     ratio = measured[4:] / rising(frequency[4:])
@@ -104,7 +104,7 @@ def test_prescribed_noise_spectrum_is_kept(clean):
 
 
 def test_no_noise_and_too_fine_a_resolution(clean):
-    (half_1, half_2), expected = simulate_half_maps(clean, None)
+    half_1, half_2, expected = simulate_half_maps(clean, None)
     assert (half_1.data == clean.data).all() and (half_2.data == clean.data).all()
     assert expected.resolution is None and (expected.fsc == 1).all()
     with pytest.raises(ValueError, match="beyond Nyquist"):

@@ -137,12 +137,12 @@ def simulate_map(
     molecule = enclosing_mask(clean, model.molecular_weight, threads=threads)
     margin = dilate(molecule, 3.0 / pixel_size, threads)
     raw = Transfer(b_factor).apply(clean, threads)
-    halves, expected = simulate_half_maps(
+    half_1, half_2, expected = simulate_half_maps(
         raw, resolution, mask=margin, ssnr_width=ssnr_width, noise=noise, seed=seed, threads=threads
     )
     edge = 2.0 / (max(clean.shape) * pixel_size)
     processing = Transfer(-sharpen, resolution if low_pass else None, edge)
-    mean = replace(clean, data=(halves[0].data + halves[1].data) * np.float32(0.5))
+    mean = replace(clean, data=(half_1.data + half_2.data) * np.float32(0.5))
     final = processing.apply(mean, threads)
     signal = processing.apply(raw, threads)
     noise_sigma = float(np.std(final.data - signal.data, dtype=np.float64))
@@ -171,7 +171,7 @@ def simulate_map(
         solvent=solvent,
         seed=seed,
     )
-    return SimulatedMap(final, halves[0], halves[1], model, truth)
+    return SimulatedMap(final, half_1, half_2, model, truth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +193,7 @@ def simulate_half_maps(
     noise: Spectrum | None = None,
     seed: int = 0,
     threads: int = 1,
-) -> tuple[tuple[DensityMap, DensityMap], ExpectedFsc]:
+) -> tuple[DensityMap, DensityMap, ExpectedFsc]:
     """Two half maps: the signal, each with independent noise.
 
     resolution: Å at which the expected FSC falls to 0.143 inside `mask`; None adds no noise.
@@ -206,7 +206,7 @@ def simulate_half_maps(
     frequency = shell_frequencies(shape, pixel_size)
     if resolution is None:
         ones = np.ones(len(frequency))
-        return (signal, signal), ExpectedFsc(frequency, ones, ones, None, None)
+        return signal, signal, ExpectedFsc(frequency, ones, ones, None, None)
     if not 2.0 * pixel_size <= resolution:
         raise ValueError(f"resolution {resolution} Å lies beyond Nyquist, {2 * pixel_size} Å; use finer voxels")
     fraction = 1.0 if mask is None else float(np.mean(np.square(mask, dtype=np.float64)))
@@ -234,7 +234,7 @@ def simulate_half_maps(
     expected = ExpectedFsc(
         frequency, masked, unmasked, first_crossing(frequency, masked), first_crossing(frequency, unmasked)
     )
-    return (halves[0], halves[1]), expected
+    return halves[0], halves[1], expected
 
 
 def first_crossing(frequency: NDArray, fsc: NDArray, threshold: float = 0.143) -> float | None:

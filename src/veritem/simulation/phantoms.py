@@ -23,8 +23,8 @@ VOLUME_PER_DALTON = 1.207
 
 # Gaussians are added on a grid this much finer than the map's.
 _OVERSAMPLING = 1.5
-# The narrowest atom is given at least this B, in units of (map pixel)²: the copies of the spectrum that sampling folds
-# back onto the map's Nyquist frequency f then weigh exp(-B ((3 f)² - ...)/4) < 1e-4; the blur is undone afterwards.
+# The narrowest atom is given at least this B, in units of (map pixel)², and the blur is undone in Fourier space. The
+# fine grid folds the frequency 2 f onto the map's Nyquist frequency f, where it weighs exp(-B (4 - 1) f² / 4) = 1e-4.
 _LEAST_B = 49.0
 # Each Gaussian is cut where it has fallen to exp(-_CUT) of its peak.
 _CUT = 16.0
