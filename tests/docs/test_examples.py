@@ -24,6 +24,8 @@ from tests.docs.pages import ROOT, Block, blocks, pages
 # What the pages write on the command line.
 CONTOUR_LEVEL, RESOLUTION = 0.03, 3.2
 
+REPORTS_WRITTEN: set[str] = set()
+
 SHELL = [block for page in pages() for block in blocks(page, "sh")]
 PYTHON = [page for page in pages() if blocks(page, "python")]
 ENTRIES = [block for page in pages() for block in blocks(page, "toml")]
@@ -34,7 +36,35 @@ def small_map(threads: int = 1) -> Any:
     from veritem.simulation.half_maps import simulate_map
     from veritem.simulation.models import ideal_protein
 
-    return simulate_map(ideal_protein(residues=90, subunits=1, seed=3), 64, 1.5, resolution=RESOLUTION, seed=3)
+    return simulate_map(ideal_protein(residues=40, subunits=1, seed=3), 48, 1.5, resolution=RESOLUTION, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def each_report_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write each kind of report the first time that a page asks for it; drawing dozens of them would show no more."""
+    from veritem.report import render as module
+
+    whole = module.render
+
+    def once(result: Any, folder: Path, formats: Any = module.FORMATS) -> list[Path]:
+        new = [name for name in formats if name not in REPORTS_WRITTEN]
+        written = whole(result, folder, new)
+        REPORTS_WRITTEN.update(new)
+        return written
+
+    monkeypatch.setattr(module, "render", once)
+
+
+def test_the_reports_that_the_pages_promise_are_written(workplace: Path) -> None:
+    """README's table of files: all of them appear."""
+    from veritem import api
+
+    folder = workplace / "promised"
+    api.validate(workplace / "map.mrc", contour_level=CONTOUR_LEVEL, resolution=RESOLUTION, output=folder)
+    table = re.findall(r"^\| `([^`]+)` \| ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {"report.html", "report.pdf", "results.json"} <= set(table)
+    for pattern in table:
+        assert any(folder.glob(pattern)), f"README promises {pattern}, and the report has none"
 
 
 @pytest.fixture(scope="session")
