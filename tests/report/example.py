@@ -1,13 +1,17 @@
 """A made-up validation with everything a report can hold: every outcome, every figure, long words, odd letters."""
 
+# Long texts are what is tested, so they stand as they are.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
 from veritem.results import (
     CheckResult,
@@ -40,6 +44,7 @@ LEVEL = 0.31
 HOSTILE = '<script>alert("x")</script> & #import "x" $a$ `b` \\u{41} */ "; open http'
 
 
+@cache
 def phantom(shape: tuple[int, int, int] = SHAPE, seed: int = 7) -> NDArray[np.float32]:
     """A particle of two-fold symmetry: coiled chains of density, off centre, in faint noise."""
     rng = np.random.default_rng(seed)
@@ -66,9 +71,7 @@ def phantom(shape: tuple[int, int, int] = SHAPE, seed: int = 7) -> NDArray[np.fl
     return (density + 0.08 * noise).astype(np.float32)
 
 
-def local_values(
-    shape: tuple[int, int, int], low: float, high: float, known: NDArray | None
-) -> NDArray[np.float32]:
+def local_values(shape: tuple[int, int, int], low: float, high: float, known: NDArray | None) -> NDArray[np.float32]:
     """Smooth values from low to high, outwards from the centre; NaN where `known` is False."""
     z, y, x = (np.arange(n, dtype=np.float32) - n // 2 for n in shape)
     radius = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
@@ -200,9 +203,7 @@ def example_result(
         ),
         levels=(
             LevelSummary(level="0", title="The map", reached=True),
-            LevelSummary(
-                level="1", title="Resolution, from half maps", reached=False, missing=("the two half maps",)
-            ),
+            LevelSummary(level="1", title="Resolution, from half maps", reached=False, missing=("the two half maps",)),
             LevelSummary(
                 level="A",
                 title="The atomic model against the map",
@@ -215,9 +216,7 @@ def example_result(
             "box": Quantity(label="Box (x, y, z)", value="96 × 104 × 88", unit="voxels"),
             "pixel_size": Quantity(label="Pixel size", value=PIXEL_SIZE, unit="Å", digits=4),
             "nyquist": Quantity(label="Finest resolution the grid can hold", value=2 * PIXEL_SIZE, unit="Å"),
-            "contour_level": Quantity(
-                label="Contour level", value=LEVEL, digits=3, note="estimated from the noise"
-            ),
+            "contour_level": Quantity(label="Contour level", value=LEVEL, digits=3, note="estimated from the noise"),
             "enclosed_volume": Quantity(label="Volume above the contour level", value=141_532.0, unit="Å³"),
             "enclosed_mass": Quantity(
                 label="Protein mass that fills that volume", value=117.0, unit="kDa", note="at 1.21 Å³ per Da"
@@ -381,9 +380,7 @@ def _mask(density: NDArray, inside: NDArray, files: dict) -> CheckResult:
                 interval=(0.81, 0.85),
                 confidence=0.95,
             ),
-            "diameter": Quantity(
-                label="Longest diameter", value=None, unit="Å", note="the particle reaches the edge"
-            ),
+            "diameter": Quantity(label="Longest diameter", value=None, unit="Å", note="the particle reaches the edge"),
         },
         criteria=(
             CriterionResult(
@@ -453,8 +450,7 @@ def _mask(density: NDArray, inside: NDArray, files: dict) -> CheckResult:
                     Column(label="Share", unit="%"),
                 ),
                 rows=tuple(
-                    (i + 1, int(60000 / 4.3**i), 60000 / 4.3**i * PIXEL_SIZE**3, 97.8 / 4.3**i)
-                    for i in range(6)
+                    (i + 1, int(60000 / 4.3**i), 60000 / 4.3**i * PIXEL_SIZE**3, 97.8 / 4.3**i) for i in range(6)
                 ),
             ),
         ),
@@ -480,12 +476,7 @@ def _background(density: NDArray, inside: NDArray, files: dict) -> CheckResult:
     counts, edges = np.histogram(outside, bins=81, range=(-0.45, 0.45))
     centres = 0.5 * (edges[1:] + edges[:-1])
     sigma = float(outside.std())
-    normal = (
-        outside.size
-        * (edges[1] - edges[0])
-        / (sigma * np.sqrt(2 * np.pi))
-        * np.exp(-0.5 * (centres / sigma) ** 2)
-    )
+    normal = outside.size * (edges[1] - edges[0]) / (sigma * np.sqrt(2 * np.pi)) * np.exp(-0.5 * (centres / sigma) ** 2)
     files["0.c"] = {
         "sigma/map": gaussian_filter(np.abs(density[44]), 5.0),
         "sigma/outside": ~inside[44],
@@ -578,9 +569,7 @@ def _background(density: NDArray, inside: NDArray, files: dict) -> CheckResult:
                 caption="Where the background is restless. An even picture is what noise looks like.",
                 alt_text="A map of local standard deviation, brightest next to the particle.",
                 data_file="data/0.c.npz",
-                panels=(
-                    Panel(label="z = 44", image="map", outline="outside", palette="magma", show_key=True),
-                ),
+                panels=(Panel(label="z = 44", image="map", outline="outside", palette="magma", show_key=True),),
                 pixel_size=PIXEL_SIZE,
                 value_label="standard deviation",
                 columns=1,
@@ -652,9 +641,7 @@ def _guinier() -> CheckResult:
                         low=tuple((log_f - 0.15).tolist()),
                         high=tuple((log_f + 0.15).tolist()),
                     ),
-                    Series(
-                        label="fit", x=tuple(s2.tolist()), y=tuple(fit.tolist()), style="dashed", role="model"
-                    ),
+                    Series(label="fit", x=tuple(s2.tolist()), y=tuple(fit.tolist()), style="dashed", role="model"),
                 ),
                 x_label="frequency² (1/Å²)",
                 y_label="ln |F|",
@@ -829,9 +816,7 @@ def _local_b(density: NDArray, inside: NDArray, files: dict) -> CheckResult:
         method="Amplitudes are read through a bank of band filters and a line is fitted at each voxel.",
         misleads="Misleads when the map was filtered by its local resolution.",
         references=(
-            Reference(
-                text="Kaur S et al. Nature Communications 12 (2021) 1240.", doi="10.1038/s41467-021-21509-5"
-            ),
+            Reference(text="Kaur S et al. Nature Communications 12 (2021) 1240.", doi="10.1038/s41467-021-21509-5"),
         ),
         seconds=17.4,
         peak_memory_mb=912.0,
@@ -849,9 +834,7 @@ def _occupancy(density: NDArray, inside: NDArray, files: dict) -> CheckResult:
         outcome=Outcome.PASS,
         summary="93 % of the particle has an occupancy above 0.5.",
         quantities={
-            "above": Quantity(
-                label="Share above 0.5", value=93.0, unit="%", interval=(91.0, 95.0), confidence=0.95
-            )
+            "above": Quantity(label="Share above 0.5", value=93.0, unit="%", interval=(91.0, 95.0), confidence=0.95)
         },
         criteria=(
             CriterionResult(
@@ -891,9 +874,7 @@ def _occupancy(density: NDArray, inside: NDArray, files: dict) -> CheckResult:
         method="As the local B-factor.",
         misleads="Misleads when domains differ in composition, as RNA and protein do.",
         references=(
-            Reference(
-                text="Kaur S et al. Nature Communications 12 (2021) 1240.", doi="10.1038/s41467-021-21509-5"
-            ),
+            Reference(text="Kaur S et al. Nature Communications 12 (2021) 1240.", doi="10.1038/s41467-021-21509-5"),
         ),
         seconds=9.9,
         peak_memory_mb=905.0,
@@ -937,9 +918,7 @@ def _inconclusive() -> CheckResult:
         ),
         method="A network trained on maps of known local resolution.",
         misleads="Misleads when the map was sharpened by another method than those it was trained on.",
-        references=(
-            Reference(text="Ramírez-Aportela E et al. IUCrJ 6 (2019) 1054.", doi="10.1107/S2052252519011692"),
-        ),
+        references=(Reference(text="Ramírez-Aportela E et al. IUCrJ 6 (2019) 1054.", doi="10.1107/S2052252519011692"),),
         seconds=3.2,
         peak_memory_mb=700.0,
     )
@@ -960,8 +939,3 @@ def _failed() -> CheckResult:
         seconds=0.2,
         peak_memory_mb=120.0,
     )
-
-
-def sample(volume: NDArray, points: NDArray) -> NDArray:
-    """Linear interpolation at (n, 3) zyx positions in voxels."""
-    return map_coordinates(volume, points.T, order=1)

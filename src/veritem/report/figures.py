@@ -111,7 +111,7 @@ def draw(figure: Figure, arrays: Mapping[str, NDArray]) -> tuple[str, bytes]:
 
     Raises MissingData when an array is absent, NoSurface when a level meets no surface.
     """
-    style = _STYLE | {"font.family": [_font_family(), "DejaVu Sans"]}
+    style: Any = _STYLE | {"font.family": [_font_family(), "DejaVu Sans"]}
     with matplotlib.rc_context(style):
         if isinstance(figure, CurveFigure):
             return "svg", _svg(_curves(figure))
@@ -171,7 +171,8 @@ def series_colours(series: Sequence[Series]) -> list[str]:
         seen[one.role] = turn + 1
         base = np.array(matplotlib.colors.to_rgb(ROLE_COLOURS[one.role]))
         mixed = (base, 0.55 * base + 0.45, 0.55 * base)[turn % 3]
-        colours.append(matplotlib.colors.to_hex(mixed))
+        red, green, blue = (float(v) for v in mixed)
+        colours.append(matplotlib.colors.to_hex((red, green, blue)))
     return colours
 
 
@@ -250,12 +251,16 @@ def _x_range(axes: Axes, x: Sequence[float]) -> None:
 
 
 def _markers(axes: Axes, markers: Sequence[Marker]) -> None:
-    """Lines and spans with their names: those on x above the plot, in rows where they would overlap; on y at the right."""
+    """Lines and spans with their names: on x above the plot, in rows where they would overlap; on y at the right."""
     low, high = axes.get_xlim()
     y_low, y_high = axes.get_ylim()
     for marker in markers:
         colour = MARKER_COLOURS[marker.role]
-        line = {"color": colour, "linewidth": 1.1, "linestyle": "--" if marker.role == "limit" else "-."}
+        line: dict[str, Any] = {
+            "color": colour,
+            "linewidth": 1.1,
+            "linestyle": "--" if marker.role == "limit" else "-.",
+        }
         if marker.axis == "x":
             low, high = min(low, marker.value), max(high, marker.value if marker.end is None else marker.end)
             if marker.end is not None:
@@ -329,9 +334,7 @@ def palette(name: str) -> Any:
     name = REPLACED_PALETTES.get(name, name)
     if name not in matplotlib.colormaps:
         name = "viridis"
-    chosen = matplotlib.colormaps[name].copy()
-    chosen.set_bad(UNKNOWN_IN_SLICE)
-    return chosen
+    return matplotlib.colormaps[name].with_extremes(bad=UNKNOWN_IN_SLICE)
 
 
 def image_limits(image: NDArray, given: tuple[float, float] | None) -> tuple[float, float]:

@@ -51,11 +51,11 @@ class ArrayStore:
         if not path.is_relative_to(self._folder.resolve()):
             raise MissingData(f"The data file {data_file} lies outside the report's folder and is not read.")
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return {name[len(prefix) :]: stored[name] for name in stored.files if name.startswith(prefix)}
         except FileNotFoundError as error:
             raise MissingData(
-                f"The data file {data_file} is missing from {self._folder.name}/. "
+                f"The data file {data_file} is missing beside this report. "
                 "Run the validation again, or bring the file back."
             ) from error
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

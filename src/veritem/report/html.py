@@ -38,7 +38,7 @@ def write_html(result: ValidationResult, folder: Path, illustrations: Mapping[st
         scene, scene_note = pack_scene(result, folder), ""
     except MissingData as error:
         scene, scene_note = None, str(error)
-    scripts = [_script(name) for name in _SCRIPTS if scene is not None or "3Dmol" not in name and name != "viewer.js"]
+    scripts = [_script(name) for name in _SCRIPTS if scene is not None or ("3Dmol" not in name and name != "viewer.js")]
     page = (
         _environment()
         .get_template("report.html.j2")

@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typst
 
@@ -21,7 +21,7 @@ from veritem.results import CheckResult, CriterionResult, Outcome, Quantity, Val
 NAME = "report.pdf"
 _TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
 # PDF/UA-1: tagged, with alternative texts, every letter mapped to its meaning.
-_ACCESSIBLE = "ua-1"
+_ACCESSIBLE: Literal["ua-1"] = "ua-1"
 
 
 def write_pdf(result: ValidationResult, folder: Path, illustrations: Mapping[str, Illustration] | None = None) -> Path:

@@ -23,9 +23,9 @@ PALETTE_COLOURS = 33
 def pack_scene(result: ValidationResult, folder: Path) -> dict[str, Any] | None:
     """The scene as JSON, its volumes as deflated bytes in base64; None when the result has none.
 
-    The map becomes 8 bits over the levels that the slider can reach, and a little beyond: everything lower is one value,
-    which packs to nearly nothing and draws the same surfaces. A colouring becomes 1 to 255 over its limits, 0 where it is
-    not known or no surface can come.
+    The map becomes 8 bits over the levels that the slider can reach, and a little beyond: everything lower is one
+    value, which packs to nearly nothing and draws the same surfaces. A colouring becomes 1 to 255 over its limits,
+    0 where it is not known or no surface can come.
 
     Raises MissingData when the scene's file is absent or lacks a volume.
     """
@@ -39,7 +39,8 @@ def pack_scene(result: ValidationResult, folder: Path) -> dict[str, Any] | None:
     volume = np.asarray(arrays["map"], np.float32)
     if max(volume.shape) > LARGEST_AXIS:
         raise MissingData(
-            f"The volume of the interactive view is {volume.shape}; at most {LARGEST_AXIS} voxels an axis were expected."
+            f"The volume of the interactive view is {volume.shape}; at most {LARGEST_AXIS} voxels an axis were "
+            "expected. Run the validation again."
         )
     low, high = slider_range(volume, scene.level)
     span = high - low
