@@ -96,7 +96,7 @@ MAPS: tuple[RealMap, ...] = (
     RealMap(
         "maps_with_models/emd1461_rotavirus_vp6/emd_1461.mrc.gz",
         "EMD-1461 (VP6), a cut-out",
-        "A box cut out of a virus map: the density goes on beyond every face.",
+        "The region of one trimer cut out of a virus map; zeros around it, in a tight box.",
         resolution=3.8,
     ),
     RealMap(
