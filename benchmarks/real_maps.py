@@ -156,7 +156,7 @@ MAPS: tuple[RealMap, ...] = (
     RealMap(
         "maps_with_models/emd2513_frh_partial/emd_2513.mrc.gz",
         "EMD-2513 (FrhABG), a cut-out",
-        "A region cut out of a larger complex: the density goes on beyond the faces of the box.",
+        "A region cut out of a larger complex, zeros around it, in a tight box.",
         resolution=3.4,
     ),
     RealMap(

@@ -117,7 +117,7 @@ def check_page(check: Any, record: dict[str, Any] | None) -> str:
         lines += ["## A sound and a faulty map", "", "Not shown yet.", ""]
     if check.misleads():
         lines += ["## When the answer misleads", "", check.misleads().replace("Misleads when", "It misleads when"), ""]
-    lines += ["## How far to trust it", "", *_trust_lines(check.code, bool(check.unavailable))]
+    lines += ["## How far to trust it", "", *_trust_lines(check)]
     lines += ["## References", ""]
     for reference in check.references:
         link = f" [{reference.doi}]({reference.url})" if reference.doi else ""
@@ -190,17 +190,74 @@ def _exhibit_lines(record: dict[str, Any], said: Iterable[str] = ()) -> list[str
     return lines
 
 
-def _trust_lines(code: str, unavailable: bool) -> list[str]:
+# What the keys of the calibrations mean, as the heads of columns.
+MEASURED = {
+    "family": "found significant (nominal 1 %)",
+    "family_at_5_percent": "p below 5 %",
+    "warning": "warns",
+    "inconclusive": "inconclusive",
+    "significant": "found significant",
+    "voxelwise": "a test that counts voxels warns",
+    "voxelwise_t_test": "of these by its t-test",
+    "voxelwise_5_sigma": "of these by its count beyond 5 σ",
+}
+
+
+def _trust_lines(check: Any) -> list[str]:
     """What was measured of the check's errors, from the committed calibrations."""
+    if check.unavailable:
+        return ["It gives no answer yet.", ""]
     lines: list[str] = []
-    if not lines:
-        said = (
-            "It gives no answer yet."
-            if unavailable
-            else "Its false-alarm and detection rates have not been measured yet."
-        )
-        lines = [said]
+    for measured in calibrations(check):
+        lines += _calibration_lines(measured)
+    return lines or ["Its false-alarm and detection rates have not been measured yet.", ""]
+
+
+def calibrations(check: Any) -> list[dict[str, Any]]:
+    """The calibrations of a check, beside its module and among the results of the benchmarks."""
+    module = Path(inspect.getfile(check))
+    names = [module.with_name(f"{module.stem}_calibration.json"), BENCHMARKS / "results" / f"{module.stem}.json"]
+    return [json.loads(path.read_text()) for path in names if path.is_file()]
+
+
+def _calibration_lines(measured: dict[str, Any]) -> list[str]:
+    lines = [f"Measured with `{measured['command']}`. Rates have their 95 % interval in brackets.", ""]
+    for title, group in measured.items():
+        if not isinstance(group, dict):
+            continue
+        if all(isinstance(entry, list) for entry in group.values()):
+            for kind, entries in group.items():
+                rows = {f"{entry['dose']:g}": entry for entry in entries}
+                lines += _rate_table(f"{title.capitalize()}: {kind}", "dose", rows)
+        else:
+            lines += _rate_table(f"{title.capitalize()}", title, group)
+    return lines
+
+
+def _rate_table(title: str, first: str, rows: dict[str, Any]) -> list[str]:
+    """One row per condition, one column per rate that was measured in all of them."""
+    columns = [key for key, value in next(iter(rows.values())).items() if isinstance(value, dict) and "rate" in value]
+    if not columns:
+        return []
+    lines = [
+        f"### {title}",
+        "",
+        f"| {first} | maps | " + " | ".join(MEASURED.get(c, _words(c)) for c in columns) + " |",
+    ]
+    lines.append("|---|--:|" + "--:|" * len(columns))
+    for label, row in rows.items():
+        cells = [_rate_text(row[column]) for column in columns]
+        lines.append(f"| {_cell(label)} | {row[columns[0]]['maps']} | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _rate_text(rate: dict[str, Any]) -> str:
+    low, high = (100 * bound for bound in rate["interval_95"])
+    return f"{100 * rate['rate']:.3g} % ({low:.2g} to {high:.3g})"
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 # --- command line ------------------------------------------------------------------------------------------
