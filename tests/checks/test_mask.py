@@ -173,6 +173,17 @@ def test_an_estimated_level_is_shown_and_not_held_against_the_map(protein_map):
     assert any("estimated" in caveat for caveat in m.caveats)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sound_map_passes_without_a_level_too(seed):
+    """Most of the box is empty: at three σ its noise alone would be a tenth of what is above the level."""
+    model = ideal_protein(residues=150, subunits=1, seed=0)
+    map_ = simulate_map(model, 108, 1.2, 3.4, seed=seed)
+    m, verdict = measured(Mask(), map_.density_map, resolution=3.4)
+    assert verdict.outcome is Outcome.PASS
+    assert m.dust_share.value < 7.0
+    assert m.contour_level.note.startswith("estimated")
+
+
 def test_a_map_of_noise_does_not_pass():
     noise = np.random.default_rng(3).standard_normal((64, 64, 64)).astype(np.float32)
     m, verdict = measured(Mask(), DensityMap(noise, 1.5))

@@ -28,9 +28,12 @@ NOISE_FLOOR, CERTAIN_PEAK = 3.0, 6.0  # standard deviations of the background
 # Noise goes as far down as up. A particle goes up.
 MOST_SYMMETRIC = 1.25
 MASKED_SHARE = 0.05  # of blocks that hold one and the same value, for a map to be called masked
-# In the map itself the level stays above the first of these at which the particle hangs together: its largest
+# In the map itself the level stays above the first of these at which next to nothing but the particle is above it ...
+CLEAN_Z = (3.0, 3.25, 3.5, 3.75, 4.0)  # standard deviations of the background
+LARGEST_DUST = 0.05  # share of the voxels above the level that may lie away from the envelope
+# ... unless the particle falls to pieces there. Then it is the first of these at which it hangs together: its largest
 # component holds this share of all that is above the level near the envelope.
-LOWEST_Z = (3.0, 2.75, 2.5, 2.25, 2.0)  # standard deviations of the background
+LOWEST_Z = (3.0, 2.75, 2.5, 2.25, 2.0)
 CONNECTED_SHARE = 0.5
 # Where there is no noise to see, it stays above this share of the way from the background to the highest peak.
 LOWEST_SHARE = 0.005
@@ -223,11 +226,20 @@ def _lowest(data: NDArray[np.float32], envelope: Envelope, background: Backgroun
         return background.centre + LOWEST_SHARE * (highest - background.centre)
     near = dilate(envelope.mask, ENVELOPE_MARGIN / 2 / (pixel_size * envelope.factor))
     values = np.concatenate([data[z][plane] for z, plane in _planes(near, envelope.factor, data.shape)])
+
+    def level_at(z_score: float) -> float:
+        return background.centre + z_score * background.sigma
+
+    def dust(z_score: float) -> float:
+        above = int(np.count_nonzero(data >= np.float32(level_at(z_score))))
+        return 1.0 - np.count_nonzero(values >= np.float32(level_at(z_score))) / above if above else 1.0
+
+    clean = next((z for z in CLEAN_Z if dust(z) <= LARGEST_DUST), CLEAN_Z[-1])
     best, best_share = highest, 0.0
-    for z_score in LOWEST_Z:
-        level = background.centre + z_score * background.sigma
-        sizes = label_components(data >= level).sizes
-        share = sizes[0] / max(1, np.count_nonzero(values >= level)) if sizes.size else 0.0
+    for z_score in (clean, *(z for z in LOWEST_Z if z < clean)):
+        level = level_at(z_score)
+        sizes = label_components(data >= np.float32(level)).sizes
+        share = sizes[0] / max(1, np.count_nonzero(values >= np.float32(level))) if sizes.size else 0.0
         if share > best_share:
             best, best_share = level, share
         if share >= CONNECTED_SHARE:
@@ -249,8 +261,8 @@ def estimate_level(density_map: DensityMap, threads: int = 1) -> tuple[float, st
 
     The envelope of the particle is where a smoothed copy of the map exceeds half of its inside's mean. The level is
     the one that encloses, near the envelope, the envelope's volume divided by 1.15, by which envelopes exceed
-    1.21 Å³/Da on average; but not less than three noise levels above the background (two, where the particle would
-    fall to pieces).
+    1.21 Å³/Da on average; but not less than three noise levels above the background, four where more than a
+    twentieth of the voxels would else be noise, and two where the particle would fall to pieces.
 
     Measured. The envelope over 1.21 Å³/Da: 0.98 to 1.41 on 65 simulated maps of five proteins (3.2 to 20 Å, with and
     without low frequencies; thin bodies such as bare DNA more), 0.98 to 1.87 on twelve real maps with a model. The
