@@ -256,11 +256,16 @@
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   }
 
-  // Drawn when it comes near the screen: a long report opens at once.
+  // What comes near the screen is drawn first, the rest one by one when the browser has nothing else to do.
+  const waiting = new Set(document.querySelectorAll("[data-plot]"));
+  const take = (holder) => { if (waiting.delete(holder)) { watcher.unobserve(holder); activate(holder); } };
   const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) { watcher.unobserve(entry.target); activate(entry.target); }
+    for (const entry of entries) if (entry.isIntersecting) take(entry.target);
   }, { rootMargin: "600px" });
-  document.querySelectorAll("[data-plot]").forEach((holder) => watcher.observe(holder));
+  waiting.forEach((holder) => watcher.observe(holder));
+  const idle = window.requestIdleCallback ? (f) => requestIdleCallback(f, { timeout: 2000 }) : (f) => setTimeout(f, 200);
+  const next = () => { for (const holder of waiting) { take(holder); idle(next); return; } };
+  idle(next);
 
   // On a narrow page the contents fold away.
   const menu = document.querySelector("nav details");

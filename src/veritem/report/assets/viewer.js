@@ -220,10 +220,16 @@
     new ResizeObserver(() => viewer.resize()).observe(canvas);
   }
 
-  const watcher = new IntersectionObserver((entries) => {
-    if (!entries.some((e) => e.isIntersecting)) return;
-    watcher.disconnect();
-    start().catch((error) => { box.classList.remove("live"); say("The interactive view failed (" + error.message + "); the still pictures above show the same surface."); });
-  }, { rootMargin: "400px" });
-  watcher.observe(box);
+  let begun = false;
+  function begin() {
+    if (begun) return;
+    begun = true;
+    start().catch((error) => {
+      box.classList.remove("live");
+      say("The interactive view failed (" + error.message + "); the still pictures above show the same surface.");
+    });
+  }
+  // It takes a second and some memory: only when it comes into view, or when it was the address.
+  new IntersectionObserver((entries) => { if (entries.some((e) => e.isIntersecting)) begin(); }, { rootMargin: "400px" }).observe(box);
+  if (["#view", "#viewer"].includes(location.hash)) begin();
 })();
