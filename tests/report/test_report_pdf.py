@@ -105,7 +105,7 @@ def test_letters_that_no_font_here_has_cost_the_seal_and_not_the_report(rendered
 
 
 def test_numbers_and_units_stay_together():
-    document = {"a": ["14.2 Å are", "95 % interval", "1 234 kDa", "3 short words", "9 sides"]}
+    document = {"a": ["14.2 Å are", "95 % interval", "1 234 kDa", "3 short words", "9 sides", "2.8×10^−16 Å"]}
     assert _tied(document)["a"] == [
-        "14.2\u00a0Å are", "95\u00a0% interval", "1 234\u00a0kDa", "3 short words", "9 sides",
+        "14.2\u00a0Å are", "95\u00a0% interval", "1 234\u00a0kDa", "3 short words", "9 sides", "2.8×10⁻¹⁶\u00a0Å",
     ]  # fmt: skip

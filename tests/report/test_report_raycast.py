@@ -143,6 +143,17 @@ def test_particle_cut_by_the_box_is_closed_with_a_flat_face():
     assert np.allclose(flat, (0, 0, 1), atol=0.05)
 
 
+def test_dust_far_out_does_not_make_the_particle_small_and_is_owned_up_to():
+    """One voxel in a corner, beside a ball: the frame is the ball's, and its share of the voxels is told."""
+    volume = ball(64, 12.0)
+    clean = render_surface(volume, 0.0, 1.0, largest_side=120)
+    volume[1, 1, 1] = 5.0
+    dusty = render_surface(volume, 0.0, 1.0, largest_side=120)
+    assert clean.outside == 0.0
+    assert dusty.angstrom_per_pixel == clean.angstrom_per_pixel
+    assert dusty.outside == pytest.approx(1 / np.count_nonzero(volume >= 0))
+
+
 def test_large_volumes_are_reduced_and_keep_their_size_in_angstrom():
     volume = ball(201, 70.0)
     picture = render_surface(volume, 0.0, 0.5, largest_side=200)

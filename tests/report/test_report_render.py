@@ -78,7 +78,7 @@ def said(result) -> str:
 
 def test_a_clean_result_claims_no_more_than_was_looked_for(tmp_path):
     result = outcomes(example.example_result(tmp_path), Outcome.PASS, Outcome.PASS)
-    assert said(result).startswith("Of two checks that could be evaluated, two pass.")
+    assert said(result).startswith("All two checks that could be evaluated pass.")
     assert "they cannot exclude" in said(result) and "correct" not in said(result).lower()
 
 

@@ -166,6 +166,9 @@ def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
     if score.failed:
         parts.append(f"{counted(score.failed, 'failed', 'failed')} to run")
     opening = f"Of {counted(score.evaluable, 'check')} that could be evaluated, {_listed(parts)}."
+    if score.passed == score.evaluable:
+        many = f"All {counted(score.evaluable, 'check')} that could be evaluated pass."
+        opening = many if score.evaluable > 1 else "The one check that could be evaluated passes."
     sentences = [Sentence(opening)]
     found = warnings(result)
     shown = found[:3] if len(found) <= 3 else found[:2]
@@ -309,7 +312,19 @@ def cell(value: Any) -> str:
     """A table cell; an en dash where there is nothing."""
     if value is None:
         return "–"
-    return format_number(value, 4) if isinstance(value, float) else plain(value)
+    if not isinstance(value, float):
+        return plain(value)
+    text = format_number(value, 4)
+    # Zeros at the end would claim digits that nobody counted.
+    return text.rstrip("0").rstrip(".") if "." in text and "×" not in text else text
+
+
+_RAISED = str.maketrans("0123456789\u2212-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
+
+
+def raised(text: str) -> str:
+    """Powers of ten with raised exponents: '2.8×10^−6' becomes '2.8×10⁻⁶'."""
+    return re.sub(r"(?<=×10)\^([\u2212-]?\d+)", lambda m: m[1].translate(_RAISED), text)
 
 
 def severity_symbol(severity: Severity) -> str:

@@ -22,6 +22,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
@@ -274,6 +275,11 @@ def _markers(axes: Axes, markers: Sequence[Marker]) -> None:
             else:
                 axes.axhline(marker.value, **line)
     axes.set_xlim(low, high)
+    # A line on the very edge of the plot would be taken for its frame.
+    shown = [m.value for m in markers if m.axis == "y"]
+    if shown and axes.get_yscale() == "linear":
+        room = 0.04 * (y_high - y_low)
+        y_low, y_high = min(y_low, min(shown) - room), max(y_high, max(shown) + room)
     axes.set_ylim(y_low, y_high)
     _labels_above(axes, [m for m in markers if m.axis == "x" and m.label])
     right = blended_transform_factory(axes.transAxes, axes.transData)
@@ -318,12 +324,16 @@ def _labels_above(axes: Axes, markers: Sequence[Marker]) -> None:
 
 
 def _legend(axes: Axes, curves: int) -> None:
-    if curves > 1:
-        columns = min(curves, 5)
-        axes.figure.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, handlelength=2.2,
-            columnspacing=1.6,
-        )  # fmt: skip
+    """Names below the plot, in as many columns as fit: a letter takes about 0.06 inches, a sample of the line 0.5."""
+    if curves < 2:
+        return
+    handles, labels = axes.get_legend_handles_labels()
+    widest = 0.06 * max(len(label) for label in labels) + 0.5
+    columns = max(1, min(len(labels), int(WIDTH / widest)))
+    # One long name need not push short ones into a column: try a single row by its total.
+    if sum(0.06 * len(label) + 0.5 for label in labels) < WIDTH:
+        columns = len(labels)
+    axes.figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.2, columnspacing=1.6)
 
 
 # --- images -------------------------------------------------------------------------------------------------
@@ -357,11 +367,14 @@ def _images(figure: ImageFigure, arrays: Mapping[str, NDArray]) -> Canvas:
     # A lone image needs no full width; a slice of 100 pixels 17 cm wide shows nothing more.
     width = WIDTH * {1: 0.44, 2: 0.74}.get(columns, 1.0)
     panel = width / columns
-    keys = any(p.show_key for p in figure.panels)
-    tallest = max(image.shape[0] / image.shape[1] for image in images)
-    height = rows * (panel * 0.94 * tallest + 0.26 + (0.5 if keys else 0.0)) + 0.05
-    canvas = Canvas(figsize=(width, height), layout="constrained")
-    grid = canvas.subplots(rows, columns, squeeze=False)
+    heights = [
+        panel * 0.94 * max(image.shape[0] / image.shape[1] for image in images[start : start + columns])
+        + 0.28
+        + (0.52 if any(p.show_key for p in figure.panels[start : start + columns]) else 0.0)
+        for start in range(0, len(images), columns)
+    ]
+    canvas = Canvas(figsize=(width, sum(heights) + 0.08), layout="constrained")
+    grid = canvas.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes in grid.flat[len(images) :]:
         axes.set_axis_off()
     for axes, spec, image in zip(grid.flat, figure.panels, images, strict=False):
@@ -423,10 +436,7 @@ def _scale_bar(axes: Axes, width: float, height: float, pixel_size: float, dark:
     text = axes.text(
         x + bar / 2, y - 2.2 * thickness, f"{length:g} Å", color=ink, ha="center", va="bottom", fontsize=7.5
     )
-    if not dark:
-        from matplotlib.patheffects import withStroke
-
-        text.set_path_effects([withStroke(linewidth=1.6, foreground=rim)])
+    text.set_path_effects([withStroke(linewidth=1.8, foreground=rim)])
 
 
 # --- surfaces -----------------------------------------------------------------------------------------------
@@ -470,6 +480,9 @@ def _surface(figure: SurfaceFigure, arrays: Mapping[str, NDArray]) -> Canvas:
         )  # fmt: skip
         left += (w + gap) * inch_per_pixel
     _bar_below(canvas, picture.angstrom_per_pixel / inch_per_pixel, key_height, height)
+    if picture.outside > 0:
+        note = f"{100 * picture.outside:.2g} % of what lies above the level is outside this frame"
+        canvas.text(0.995, (key_height + 0.06) / height, note, ha="right", va="bottom", fontsize=7, color=QUIET)
     if colour is not None and limits is not None:
         key_axes = canvas.add_axes((0.3, 0.46 / height, 0.4, 0.10 / height))
         mappable = ScalarMappable(Normalize(*limits), palette(palette_name))

@@ -22,7 +22,7 @@ from veritem.results import Figure, ValidationResult
 class Illustration:
     """One figure, ready to be placed.
 
-    number: counts through the report. kind: "svg", "png", or "" when `note` says why it could not be drawn.
+    number: counts through the report. kind: "svg", "png", "webp", or "" when `note` says why it could not be drawn.
     width: in inches, as it was drawn.
     """
 
@@ -36,7 +36,7 @@ class Illustration:
 
     @property
     def data_uri(self) -> str:
-        media = "image/svg+xml" if self.kind == "svg" else "image/png"
+        media = "image/svg+xml" if self.kind == "svg" else f"image/{self.kind}"
         return f"data:{media};base64,{base64.b64encode(self.data).decode()}"
 
 

@@ -47,9 +47,10 @@ def write_pdf(result: ValidationResult, folder: Path, illustrations: Mapping[str
 
 
 def _tied(value: Any) -> Any:
-    """The same document, in which a number and its unit do not part at the end of a line."""
+    """The same document, with raised exponents, in which a number and its unit do not part at a line's end."""
     if isinstance(value, str):
-        return re.sub(r"(?<=\d) (?=(?:Å|%|σ|kDa|GB|MB|kB|s|min|1/Å)(?:[^\w]|$|[²³]))", "\u00a0", value)
+        value = content.raised(value)
+        return re.sub(r"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹]) (?=(?:Å|%|σ|kDa|GB|MB|kB|s|min|1/Å)(?:[^\w]|$|[²³]))", "\u00a0", value)
     if isinstance(value, dict):
         return {key: _tied(item) for key, item in value.items()}
     return [_tied(item) for item in value] if isinstance(value, list) else value

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import find_objects, label, uniform_filter
 
 from veritem.errors import VeritemError
 from veritem.report.palette import PLAIN_SURFACE, UNKNOWN_COLOUR, colour_table
@@ -29,6 +29,8 @@ VIEWS: tuple[tuple[str, str, str, int, int, int, int], ...] = (
 )
 LONGEST_AXIS = 160
 MARGIN = 2
+# A piece with less than this share of the voxels above the level is dust; the frame need not hold it.
+BODY_SHARE = 0.005
 SUPERSAMPLING = 2
 _FAR = np.float32(1e30)
 
@@ -56,10 +58,14 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Three views at one scale. angstrom_per_pixel: of the images."""
+    """Three views at one scale. angstrom_per_pixel: of the images.
+
+    outside: share of the voxels above the level that lie outside the frame.
+    """
 
     views: tuple[View, ...]
     angstrom_per_pixel: float
+    outside: float = 0.0
 
 
 def render_surface(
@@ -82,6 +88,8 @@ def render_surface(
     volume = np.asarray(volume, np.float32)
     volume, colour, pixel_size = _reduced(np.nan_to_num(volume, nan=level - 1.0), colour, pixel_size)
     crop = _crop(volume, level)
+    above = np.count_nonzero(volume >= level)
+    outside = 1.0 - np.count_nonzero(volume[crop] >= level) / above
     solid = _closed(volume[crop], level)
     shade_near, shade_far = _fullness(solid >= level)
     painted = None if colour is None else np.pad(np.asarray(colour, np.float32)[crop], 1, constant_values=np.nan)
@@ -92,7 +100,7 @@ def render_surface(
         _view(view, solid, level, (shade_near, shade_far), painted, (low, high), colour_table(palette), scale)
         for view in VIEWS
     )
-    return Picture(views, pixel_size * SUPERSAMPLING / scale)
+    return Picture(views, pixel_size * SUPERSAMPLING / scale, float(outside))
 
 
 def _limits(values: NDArray | None) -> tuple[float, float]:
@@ -120,16 +128,27 @@ def _reduced(
 
 
 def _crop(volume: NDArray[np.float32], level: float) -> tuple[slice, slice, slice]:
+    """The frame: what lies above the level, less the dust, which would make the particle small."""
     above = volume >= level
     if not above.any():
         raise NoSurface(f"No voxel reaches the level {level:.4g}; the highest is {volume.max():.4g}.")
     if above.all():
         raise NoSurface(f"Every voxel reaches the level {level:.4g}; the lowest is {volume.min():.4g}.")
-    slices = []
-    for axis, n in enumerate(volume.shape):
-        where = np.flatnonzero(above.any(axis=tuple(a for a in range(3) if a != axis)))
-        slices.append(slice(max(0, where[0] - MARGIN), min(n, where[-1] + 1 + MARGIN)))
-    return slices[0], slices[1], slices[2]
+    pieces, count = label(above, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    bodies = sizes >= max(BODY_SHARE * sizes.sum(), 1)
+    boxes = [box for box, body in zip(find_objects(pieces), bodies[1:], strict=True) if body]
+    if not boxes:
+        boxes = [box for box in find_objects(pieces) if box is not None]
+    frame = [
+        slice(
+            max(0, min(box[axis].start for box in boxes) - MARGIN),
+            min(n, max(box[axis].stop for box in boxes) + MARGIN),
+        )
+        for axis, n in enumerate(volume.shape)
+    ]
+    return frame[0], frame[1], frame[2]
 
 
 def _closed(volume: NDArray[np.float32], level: float) -> NDArray[np.float32]:
@@ -157,7 +176,7 @@ def _view(
     table: NDArray[np.float32],
     scale: float,
 ) -> View:
-    label, right, up, axis_right, axis_up, axis_depth, sign = view
+    name, right, up, axis_right, axis_up, axis_depth, sign = view
 
     def seen(array: NDArray[np.float32]) -> NDArray[np.float32]:
         """Axes (up, right, depth), depth growing away from the viewer and lying together in memory."""
@@ -194,7 +213,7 @@ def _view(
     small[..., :3] = np.divide(small[..., :3], alpha, out=np.zeros_like(small[..., :3]), where=alpha > 0)
     # Rows run downwards in a picture, the up axis upwards.
     image = np.round(np.clip(small[::-1], 0, 1) * 255).astype(np.uint8)
-    return View(label, right, up, image, depth[::-1], normal[::-1])
+    return View(name, right, up, image, depth[::-1], normal[::-1])
 
 
 @njit(nogil=True, cache=True)

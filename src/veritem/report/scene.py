@@ -78,7 +78,7 @@ def slider_range(volume: NDArray[np.float32], level: float) -> tuple[float, floa
     above = volume[volume >= level]
     high = float(np.percentile(above, 98)) if above.size else float(volume.max())
     high = max(high, level + 1e-6 * max(1.0, abs(level)))
-    return level - 0.7 * (high - level) if level <= 0 else max(0.35 * level, level - 2 * (high - level)), high
+    return level - 0.7 * (high - level) if level <= 0 else max(0.5 * level, level - 2 * (high - level)), high
 
 
 def _limits(values: NDArray[np.float32]) -> tuple[float, float]:

@@ -131,13 +131,13 @@
     viewer.render();
   }
 
-  // The largest distance of the surface from the middle of the box, in Å.
+  // How far the surface reaches from the middle of the box, in Å: 99 % of it, so that dust does not make it small.
   function reach(mesh, scene) {
-    const middle = scene.shape.map((n) => n / 2 + 0.5);
-    let most = 0;
+    const middle = scene.shape.map((n) => n / 2 + 0.5), far = [];
     for (let v = 0; v < mesh.positions.length; v += 3)
-      most = Math.max(most, Math.hypot(mesh.positions[v] - middle[0], mesh.positions[v + 1] - middle[1], mesh.positions[v + 2] - middle[2]));
-    return Math.max(most, 1) * scene.pixel_size;
+      far.push(Math.hypot(mesh.positions[v] - middle[0], mesh.positions[v + 1] - middle[1], mesh.positions[v + 2] - middle[2]));
+    far.sort((a, b) => a - b);
+    return Math.max(far[Math.floor(0.99 * (far.length - 1))] || 1, 1) * scene.pixel_size;
   }
 
   function number(value) {
@@ -159,8 +159,8 @@
     if (!viewer) { box.classList.remove("live"); return say("This browser offers no WebGL; the still pictures above show the same surface."); }
     say("");
     let radius = 0.5 * scene.pixel_size * Math.hypot(...scene.shape);
-    // 3Dmol's camera stands 150 Å off and sees 20 degrees; 5.6 radii away the whole surface is in view.
-    const zoom = () => 150 - 5.6 * radius;
+    // 3Dmol's camera stands 150 Å off and sees 20 degrees; 6.4 radii away the whole surface is in view.
+    const zoom = () => 150 - 6.4 * radius;
     const h = Math.SQRT1_2;
     // Right-handed views, as in the still pictures.
     const turns = { z: [0, 0, 0, 1], y: [-h, 0, 0, h], x: [-0.5, -0.5, -0.5, 0.5] };
@@ -195,7 +195,8 @@
     }
     function slab() {
       const share = Number(cut.value) / 100;
-      viewer.setSlab(-radius + 2 * radius * 0.98 * share, radius * 1.2);
+      // Everything is in front of the far plane and, uncut, behind the near one, dust included.
+      viewer.setSlab(share > 0 ? -radius + 2 * radius * 0.98 * share : -3 * radius, 3 * radius);
       viewer.render();
     }
     if (choice && scene.colourings.length) choice.value = scene.colourings[0].key;
