@@ -55,7 +55,7 @@ def test_what_was_not_measured_is_not_judged():
 
 def test_the_warning_sentence_carries_value_and_limit():
     judged = criterion(at_most=0.0).judge(value(12.0))
-    assert judged.warning == "It is 12.0 Å²; the limit is ≤ 0.00 Å²."
+    assert judged.warning == "It is 12.0 Å²; the limit is ≤ 0 Å²."
 
 
 @dataclass(frozen=True)

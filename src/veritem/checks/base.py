@@ -24,7 +24,6 @@ from veritem.results import (
     Quantity,
     Reference,
     Table,
-    format_number,
 )
 
 
@@ -61,9 +60,9 @@ class Criterion:
     def limit_text(self) -> str:
         parts = []
         if self.at_least is not None:
-            parts.append(f"≥ {format_number(self.at_least)}")
+            parts.append(f"≥ {_plain(self.at_least)}")
         if self.at_most is not None:
-            parts.append(f"≤ {format_number(self.at_most)}")
+            parts.append(f"≤ {_plain(self.at_most)}")
         return " and ".join(parts)
 
     def judge(self, quantities: Mapping[str, Quantity]) -> CriterionResult | None:
@@ -107,6 +106,11 @@ class Criterion:
             return quantity.interval
         value = float(quantity.value)  # type: ignore[arg-type]
         return value, value
+
+
+def _plain(limit: float) -> str:
+    """A limit as it was set: it has no uncertain digits to show."""
+    return f"{limit:g}".replace("-", "−")
 
 
 class Check:
