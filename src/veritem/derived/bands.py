@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import find_objects, label, map_coordinates
 
 from veritem.derived.noise import NoiseRegion, noise_spectrum
 from veritem.derived.registry import derived
@@ -20,7 +20,9 @@ from veritem.numerics.bands import (
     plan_resampling,
 )
 from veritem.numerics.density_map import DensityMap
-from veritem.numerics.fourier import fourier_resize, rfftn
+from veritem.numerics.fourier import fourier_resize, gaussian_filter, rfftn
+from veritem.numerics.guinier import ReferenceSpectrum
+from veritem.numerics.local import STRUCTURE, LocalLines, band_model, local_guinier
 
 WINDOW = 6.0  # Å, standard deviation: a few residues across
 PADDING = 25.0  # Å around the particle: three and a half windows
@@ -29,7 +31,13 @@ FIRST = 0.1  # 1/Å: a band is centred here; Guinier lines start at it
 LOWEST = 0.045  # 1/Å: the lowest centre; below, the box's own corrections rule
 NARROWEST, WIDEST = 0.02, 0.04  # 1/Å half-widths: narrower bands reach far beyond the window
 SAMPLING = 0.4  # pixel size over resolution
-FINEST_PIXEL, COARSEST_PIXEL = 0.0, 3.0  # Å
+COARSEST_PIXEL = 3.0  # Å
+# Centres of the bands whose power is the strength of a place, 1/Å: 13 to 6.5 Å.
+STRENGTH_FROM, STRENGTH_TO = 0.075, 0.155
+# Weak parts are looked for up to so far from the particle (Å), from so large on (Å³).
+WEAK_REACH, WEAK_LEAST = 100.0, 20_000.0
+# A local B needs so many neighbouring bands that span so much in frequency.
+LEAST_BANDS, LEAST_SPAN = 4, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +50,8 @@ class BandBank:
     index: (voxels,) flat indices into a volume of `shape`, where the hard mask is.
     density: the resampled part of the map. depth: (voxels,) Å inside the hard mask.
     window: Å. background: the grey value taken as zero.
+    strength: (nz, ny, nx) float32 at every voxel of the part, outside the particle too: power between 13 and 6.5 Å less
+        the noise's, relative to protein of B = -50 Å². strength_noise: the noise's level in it.
     """
 
     bands: tuple[Band, ...]
@@ -54,11 +64,18 @@ class BandBank:
     depth: NDArray[np.float32]
     window: float
     background: float
+    strength: NDArray[np.float32]
+    strength_noise: float
 
     @property
     def centres(self) -> NDArray[np.float64]:
         """1/Å."""
         return np.array([band.centre for band in self.bands])
+
+    @property
+    def guinier(self) -> NDArray[np.bool_]:
+        """Which bands a Guinier line may use: those from 10 Å on."""
+        return self.centres > FIRST - 1e-6
 
     def volume(self, values: NDArray, fill: float = np.nan) -> NDArray[np.float32]:
         """Values at the particle's voxels as a volume."""
@@ -66,9 +83,10 @@ class BandBank:
         full[self.index] = values
         return full.reshape(self.density.shape)
 
-    def positions(self) -> NDArray[np.float64]:
-        """(voxels, 3) z, y, x in Å from the part's first voxel."""
-        return np.stack(np.unravel_index(self.index, self.density.shape), axis=1) * self.density.pixel_size
+    def positions(self, index: NDArray | None = None) -> NDArray[np.float64]:
+        """(voxels, 3) z, y, x in Å from the part's first voxel, of the particle's voxels or of others."""
+        flat = self.index if index is None else index
+        return np.stack(np.unravel_index(flat, self.density.shape), axis=1) * self.density.pixel_size
 
 
 def choose_bands(limit: float) -> tuple[Band, ...]:
@@ -86,6 +104,7 @@ def band_bank(
     density_map: DensityMap,
     mask_distance: NDArray[np.float32],
     noise_region: NoiseRegion,
+    reference_spectrum: ReferenceSpectrum,
     reported_resolution: float,
     threads: int,
 ) -> BandBank:
@@ -101,14 +120,15 @@ def band_bank(
             f"At {1.0 / limit:.3g} Å no band of frequencies is left between {1.0 / LOWEST:.0f} Å and the resolution; "
             "12 Å or better is needed."
         )
-    box = bounding_slices(mask_distance <= 0)
+    known = noise_region.available
+    background = noise_region.centre if known else outside_level(density_map.data, mask_distance > 5.0)
+    sigma = noise_region.sigma if known else 0.0
+    box = _with_weak_parts(density_map, mask_distance, background, sigma)
     margin = int(np.ceil(PADDING / pixel_size))
     low = tuple(s.start - margin for s in box)
     high = tuple(s.stop + margin for s in box)
-    target = min(max(SAMPLING / limit, FINEST_PIXEL), COARSEST_PIXEL)
+    target = min(SAMPLING / limit, COARSEST_PIXEL)
     plan = plan_resampling((low[0], low[1], low[2]), (high[0], high[1], high[2]), pixel_size, target)
-    known = noise_region.available
-    background = noise_region.centre if known else outside_level(density_map.data, mask_distance > 5.0)
     part = extract(density_map.data, plan, background, TAPER / pixel_size)
     data = part if plan.shape == plan.taken else fourier_resize(part, plan.shape, threads)
     density = DensityMap(data, plan.pixel_size, plan.origin(density_map.origin, pixel_size))
@@ -122,13 +142,73 @@ def band_bank(
         noise = np.array([density_map.voxel_volume * band.volume() * band.average(fine, power) for band in bands])
         noise_error = max(LEAST_NOISE_ERROR, variance_scatter(density_map.data, noise_region))
     powers = np.empty((len(bands), index.size), np.float32)
-    stream = local_band_powers(rfftn(data, threads), density.shape, density.pixel_size, bands, WINDOW, None, threads)
-    for row, (local, _) in zip(powers, stream, strict=True):
-        row[:] = local.ravel()[index]
     freedom = np.array([degrees_of_freedom(band, density.pixel_size, WINDOW, threads) for band in bands])
+    scale = strength_weights(bands, freedom, reference_spectrum)
+    strength = np.full(density.shape, -float(scale @ noise), np.float32)
+    stream = local_band_powers(rfftn(data, threads), density.shape, density.pixel_size, bands, WINDOW, None, threads)
+    for row, weight, (local, _) in zip(powers, scale, stream, strict=True):
+        row[:] = local.ravel()[index]
+        if weight > 0:
+            local *= np.float32(weight)
+            strength += local
     return BandBank(
-        bands, powers, noise, noise_error, freedom, index, density, depth.ravel()[index], WINDOW, float(background)
-    )
+        bands, powers, noise, noise_error, freedom, index, density, depth.ravel()[index], WINDOW, float(background),
+        strength, float(scale @ noise),
+    )  # fmt: skip
+
+
+def strength_weights(
+    bands: tuple[Band, ...], freedom: NDArray[np.float64], reference: ReferenceSpectrum
+) -> NDArray[np.float64]:
+    """(bands,) factors that turn powers between 13 and 6.5 Å into one strength; 0 for the other bands."""
+    centres = np.array([band.centre for band in bands])
+    chosen = (centres > STRENGTH_FROM) & (centres < STRENGTH_TO)
+    if not chosen.any():
+        return np.zeros(len(bands))
+    level, _ = band_model(bands, reference, -50.0)
+    weights = np.where(chosen, 1.0 / (STRUCTURE**2 + 0.5 / freedom), 0.0)
+    return weights / weights.sum() * np.exp(-2.0 * level)
+
+
+def _with_weak_parts(
+    density_map: DensityMap, mask_distance: NDArray[np.float32], background: float, sigma: float
+) -> tuple[slice, slice, slice]:
+    """The box of the particle, and of what is near it, large, and at least a fifth as dense: parts seldom there."""
+    box = bounding_slices(mask_distance <= 0)
+    step = max(1, int(4.0 / density_map.pixel_size))
+    coarse = _block_means(density_map.data, step) - np.float32(background)
+    pixel = step * density_map.pixel_size
+    coarse = gaussian_filter(coarse, 4.0 / pixel)
+    inside = _block_means((mask_distance <= 0).astype(np.float32), step) > 0.5
+    if not inside.any():
+        return box
+    # 64 Å³ and the Gaussian average some 30 pixels of 2 Å or less: 2 sigma of the map is 5 to 10 of what is left.
+    weak = coarse > max(0.2 * float(np.median(coarse[inside])), 2.0 * sigma)
+    labels, count = label(weak, np.ones((3, 3, 3)))
+    if count == 0:
+        return box
+    sizes = np.bincount(labels.ravel(), minlength=count + 1) * pixel**3
+    near = np.zeros(count + 1, bool)
+    near[np.unique(labels[inside])] = True
+    reach = WEAK_REACH / density_map.pixel_size
+    spans = find_objects(labels)
+    bounds = [(s.start, s.stop) for s in box]
+    for number in range(1, count + 1):
+        if sizes[number] < WEAK_LEAST and not near[number]:
+            continue
+        for axis, span in enumerate(spans[number - 1]):
+            low, high = bounds[axis]
+            first = max(span.start * step, int(box[axis].start - reach))
+            last = min(span.stop * step, int(box[axis].stop + reach), density_map.shape[axis])
+            bounds[axis] = (min(low, first), max(high, last))
+    return slice(*bounds[0]), slice(*bounds[1]), slice(*bounds[2])
+
+
+def _block_means(data: NDArray, step: int) -> NDArray[np.float32]:
+    """Means over cubes of `step` voxels; what is left over at the far faces is dropped."""
+    nz, ny, nx = (n // step for n in data.shape)
+    cut = data[: nz * step, : ny * step, : nx * step]
+    return cut.reshape(nz, step, ny, step, nx, step).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
 def _depth(
@@ -145,3 +225,17 @@ def _depth(
         where = np.stack([np.full(y.shape, z), y, x])
         depth[k] = -map_coordinates(mask_distance, where, order=1, mode="constant", cval=60.0)
     return depth
+
+
+@derived
+def local_lines(band_bank: BandBank, reference_spectrum: ReferenceSpectrum) -> LocalLines | None:
+    """The local B-factor at every voxel of the particle; None where the resolution leaves fewer than four bands."""
+    bank = band_bank
+    used = bank.guinier
+    bands = tuple(b for b, u in zip(bank.bands, used, strict=True) if u)
+    if len(bands) < LEAST_BANDS or bands[-1].centre < LEAST_SPAN * bands[0].centre - 1e-9:
+        return None
+    return local_guinier(
+        bank.powers[used], bands, bank.noise[used], bank.freedom[used], bank.noise_error, reference_spectrum,
+        least_bands=LEAST_BANDS, least_span=LEAST_SPAN,
+    )  # fmt: skip

@@ -172,3 +172,110 @@ def bootstrap_mean(
     counts = np.bincount(labels, minlength=blocks)
     picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
     return (picks @ sums) / np.maximum(picks @ counts, 1)
+
+
+@njit(nogil=True, cache=True)
+def _climb(density, inside, parent):
+    nz, ny, nx = density.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                here = (z * ny + y) * nx + x
+                if not inside[z, y, x]:
+                    parent[here] = -1
+                    continue
+                best, place = density[z, y, x], here
+                for dz in range(-1, 2):
+                    for dy in range(-1, 2):
+                        for dx in range(-1, 2):
+                            a, b, c = z + dz, y + dy, x + dx
+                            if 0 <= a < nz and 0 <= b < ny and 0 <= c < nx and inside[a, b, c]:
+                                value, there = density[a, b, c], (a * ny + b) * nx + c
+                                # Of equal neighbours the later one: a plateau must not send voxels in circles.
+                                if value > best or (value == best and there > place):
+                                    best, place = value, there
+                parent[here] = place
+    for start in range(parent.size):
+        if parent[start] < 0:
+            continue
+        top = start
+        while parent[top] != top:
+            top = parent[top]
+        here = start
+        while parent[here] != top and here != top:
+            parent[here], here = top, parent[here]
+
+
+@njit(nogil=True, cache=True)
+def _contacts(labels, count, strength, density):
+    """For each pair of touching segments the sum of the density along their border."""
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                a = labels[z, y, x]
+                if a < 0:
+                    continue
+                for axis in range(3):
+                    zz, yy, xx = z + (axis == 0), y + (axis == 1), x + (axis == 2)
+                    if zz < nz and yy < ny and xx < nx:
+                        b = labels[zz, yy, xx]
+                        if b >= 0 and b != a:
+                            value = max(0.0, 0.5 * (density[z, y, x] + density[zz, yy, xx]))
+                            strength[a, b] += value
+                            strength[b, a] += value
+
+
+def segment(
+    density: NDArray[np.float32], inside: NDArray[np.bool_], smallest: int
+) -> tuple[NDArray[np.int32], int]:
+    """Split a region into the basins of a smooth density: each voxel goes uphill to its maximum (a watershed).
+
+    density: (nz, ny, nx), smooth on the scale of the parts that are wanted. inside: where.
+    smallest: voxels; smaller basins join the neighbour with which they share most density along the border.
+    Returns labels (nz, ny, nx) int32, -1 outside and 0 ... n - 1 inside, and n.
+    """
+    parent = np.empty(density.size, np.int64)
+    _climb(np.ascontiguousarray(density), np.ascontiguousarray(inside), parent)
+    labels = np.full(density.size, -1, np.int32)
+    known = parent >= 0
+    labels[known] = np.unique(parent[known], return_inverse=True)[1]
+    count = int(labels.max()) + 1
+    if count == 0:
+        return labels.reshape(density.shape), 0
+    sizes = np.bincount(labels[known], minlength=count).astype(float)
+    strength = np.zeros((count, count))
+    _contacts(labels.reshape(density.shape), count, strength, density)
+    target = np.arange(count)
+    alive = np.ones(count, bool)
+    while alive.sum() > 1:
+        least = int(np.argmin(np.where(alive, sizes, np.inf)))
+        if sizes[least] >= smallest:
+            break
+        row = np.where(alive, strength[least], -1.0)
+        row[least] = -1.0
+        into = int(np.argmax(row))
+        if row[into] <= 0.0:
+            sizes[least] = np.inf  # an island: nothing to join, it stays as it is
+            continue
+        strength[into] += strength[least]
+        strength[:, into] += strength[:, least]
+        strength[into, into] = 0.0
+        sizes[into] += sizes[least]
+        alive[least] = False
+        target[target == least] = into
+    final = np.unique(target[labels[known]], return_inverse=True)[1]
+    labels[known] = final
+    return labels.reshape(density.shape), int(final.max()) + 1
+
+
+def density_mode(values: NDArray, width: float) -> float:
+    """The most common value of a sample: where the density estimated with a Gaussian of `width` is highest."""
+    low, high = float(values.min()) - 3 * width, float(values.max()) + 3 * width
+    bins = int(np.clip((high - low) / (width / 5.0), 16, 20_000))
+    counts, edges = np.histogram(values, bins, (low, high))
+    step = edges[1] - edges[0]
+    reach = int(4 * width / step) + 1
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
+    smooth = np.convolve(counts, kernel, mode="same")
+    return float(edges[int(np.argmax(smooth))] + 0.5 * step)

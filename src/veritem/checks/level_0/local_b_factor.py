@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.level_0.local_figures import coloured_slices, coloured_surface, local_histogram
-from veritem.derived.bands import FIRST, BandBank
+from veritem.derived.bands import BandBank
 from veritem.derived.masks import ContourLevel
 from veritem.derived.noise import NoiseRegion
 from veritem.errors import Inconclusive, NotApplicable
@@ -144,6 +144,7 @@ class LocalBFactor(Check):
     def measure(
         self,
         band_bank: BandBank,
+        local_lines: LocalLines | None,
         reference_spectrum: ReferenceSpectrum,
         noise_region: NoiseRegion,
         contour_level: ContourLevel,
@@ -151,17 +152,16 @@ class LocalBFactor(Check):
         seed: int,
     ) -> LocalBFactorMeasurement:
         """Fit a line at every voxel. Raises NotApplicable and Inconclusive with the reason in words."""
-        bank = band_bank
-        used = bank.centres > FIRST - 1e-6
+        bank, lines = band_bank, local_lines
+        used = bank.guinier
         bands = tuple(b for b, u in zip(bank.bands, used, strict=True) if u)
-        if len(bands) < 4 or bands[-1].centre < 1.5 * bands[0].centre:
+        if lines is None:
             raise NotApplicable(
                 f"A local B needs four bands between 10 Å and the resolution; at {reported_resolution:.3g} Å and "
                 f"with this pixel size {len(bands)} fit. {COARSEST_REPORTED:g} Å or better is needed."
             )
         rng = np.random.default_rng([seed, 0x0F])
         powers, noise, freedom = bank.powers[used], bank.noise[used], bank.freedom[used]
-        lines = local_guinier(powers, bands, noise, freedom, bank.noise_error, reference_spectrum)
         known = lines.determinable
         positions = bank.positions()[known]
         labels = block_labels(positions, BLOCK) if known.any() else np.zeros(0, np.int64)
