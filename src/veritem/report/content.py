@@ -237,6 +237,12 @@ def answer(check: CheckResult) -> str:
     return check.summary or _capital(check.reason)
 
 
+def short_answer(check: CheckResult) -> str:
+    """The first sentence of the answer."""
+    full = answer(check)
+    return _sentence(full) if full else ""
+
+
 def score_explanation(result: ValidationResult) -> str:
     """What the score counts and what it does not."""
     score = result.score
@@ -300,7 +306,7 @@ def plain(value: Any) -> str:
     if isinstance(value, int):
         return format_number(value)
     if isinstance(value, float):
-        return f"{value:.6g}".replace("-", "\u2212")
+        return f"{value:.5g}".replace("-", "\u2212")
     if isinstance(value, list | tuple):
         return ", ".join(plain(item) for item in value) or "none"
     if isinstance(value, dict):

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from veritem.report.content import STYLES, answer, counted, evaluated, warnings, with_outcome
+from veritem.report.content import STYLES, counted, evaluated, short_answer, warnings, with_outcome
 from veritem.results import Outcome, ValidationResult
 
 
@@ -43,7 +43,7 @@ def print_results(result: ValidationResult, output: Path, console: Console | Non
 def _table(result: ValidationResult, ascii_only: bool) -> Table:
     table = Table(box=box.ASCII2 if ascii_only else box.SIMPLE_HEAD, pad_edge=False, expand=False)
     table.add_column("", no_wrap=True)
-    table.add_column("Check", max_width=24)
+    table.add_column("Check", max_width=22)
     table.add_column("Outcome", no_wrap=True)
     table.add_column("Answer", ratio=1)
     for check in (*evaluated(result), *with_outcome(result, Outcome.NOT_APPLICABLE)):
@@ -54,7 +54,7 @@ def _table(result: ValidationResult, ascii_only: bool) -> Table:
             Text(check.code, style=quiet),
             Text(check.title, style=quiet),
             Text(f"{symbol} {style.label}", style=style.terminal),
-            Text(answer(check), style=quiet),
+            Text(short_answer(check), style=quiet),
         )
     return table
 
