@@ -42,6 +42,7 @@ from veritem.results import (
 FONTS = Path(__file__).parent / "assets" / "fonts"
 # Inches; the width of the text on an A4 page.
 WIDTH = 6.7
+TALLEST = 6.0
 DOTS_PER_INCH = 200
 
 ROLE_COLOURS = {
@@ -328,11 +329,17 @@ def _legend(axes: Axes, curves: int) -> None:
     if curves < 2:
         return
     handles, labels = axes.get_legend_handles_labels()
-    widest = 0.06 * max(len(label) for label in labels) + 0.5
-    columns = max(1, min(len(labels), int(WIDTH / widest)))
-    # One long name need not push short ones into a column: try a single row by its total.
-    if sum(0.06 * len(label) + 0.5 for label in labels) < WIDTH:
-        columns = len(labels)
+    lengths = [0.06 * len(text) + 0.5 for text in labels]
+
+    def fits(columns: int) -> bool:
+        # matplotlib fills a legend column by column.
+        rows = -(-len(lengths) // columns)
+        return sum(max(lengths[i : i + rows]) for i in range(0, len(lengths), rows)) < WIDTH
+
+    columns = next((n for n in range(len(labels), 1, -1) if fits(n)), 1)
+    canvas = axes.get_figure(root=True)
+    assert canvas is not None
+    canvas.set_figheight(canvas.get_figheight() + 0.17 * (-(-len(labels) // columns) - 1))
     axes.figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.2, columnspacing=1.6)
 
 
@@ -366,21 +373,25 @@ def _images(figure: ImageFigure, arrays: Mapping[str, NDArray]) -> Canvas:
     rows = -(-len(images) // columns)
     # A lone image needs no full width; a slice of 100 pixels 17 cm wide shows nothing more.
     width = WIDTH * {1: 0.44, 2: 0.74}.get(columns, 1.0)
-    panel = width / columns
-    heights = [
-        panel * 0.94 * max(image.shape[0] / image.shape[1] for image in images[start : start + columns])
-        + 0.28
-        + (0.52 if any(p.show_key for p in figure.panels[start : start + columns]) else 0.0)
-        for start in range(0, len(images), columns)
-    ]
-    canvas = Canvas(figsize=(width, sum(heights) + 0.08), layout="constrained")
+    aspects = [image.shape[0] / image.shape[1] for image in images]
+    starts = range(0, len(images), columns)
+    fixed = [0.30 + (0.72 if any(p.show_key for p in figure.panels[i : i + columns]) else 0.0) for i in starts]
+    tall = [0.94 * max(aspects[i : i + columns]) / columns for i in starts]
+    # Tall pictures are drawn smaller, so that a figure and its caption leave room on a page.
+    width = min(width, max(1.5, (TALLEST - sum(fixed)) / sum(tall)))
+    heights = [width * share + more for share, more in zip(tall, fixed, strict=True)]
+    canvas = Canvas(figsize=(width, sum(heights) + 0.12), layout="constrained")
     grid = canvas.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes in grid.flat[len(images) :]:
         axes.set_axis_off()
+    bar = round_length(0.3 * min(image.shape[1] for image in images) * figure.pixel_size)
+    drawn = []
     for axes, spec, image in zip(grid.flat, figure.panels, images, strict=False):
         low, high = image_limits(image, spec.limits)
-        drawn = axes.imshow(
-            np.ma.masked_invalid(image), cmap=palette(spec.palette), vmin=low, vmax=high, interpolation="bilinear"
+        drawn.append(
+            axes.imshow(
+                np.ma.masked_invalid(image), cmap=palette(spec.palette), vmin=low, vmax=high, interpolation="bilinear"
+            )
         )
         if spec.outline is not None:
             mask = np.asarray(array(arrays, figure, spec.outline), float)
@@ -388,9 +399,20 @@ def _images(figure: ImageFigure, arrays: Mapping[str, NDArray]) -> Canvas:
                 axes.contour(mask, levels=[0.5], colors=[OUTLINE], linewidths=0.8)
         axes.set_title(spec.label, pad=4)
         _bare(axes)
-        _scale_bar(axes, image.shape[1], image.shape[0], figure.pixel_size, dark=_light_corner(drawn, image))
-        if spec.show_key:
-            key = canvas.colorbar(drawn, ax=axes, orientation="horizontal", aspect=26, pad=0.03, shrink=0.92)
+        _scale_bar(axes, image.shape[1], image.shape[0], bar, figure.pixel_size, _light_corner(drawn[-1], image))
+    for start in starts:
+        row = range(start, min(start + columns, len(images)))
+        keyed = [i for i in row if figure.panels[i].show_key]
+        alike = {(figure.panels[i].palette, drawn[i].get_clim()) for i in row}
+        if keyed and len(alike) == 1:
+            # One key for a row of panels that share their palette and its limits.
+            places = [grid.flat[i] for i in row]
+            shrink = 0.92 if len(row) == 1 else 0.5
+            key = canvas.colorbar(drawn[keyed[0]], ax=places, orientation="horizontal", aspect=26, shrink=shrink)
+            _key_style(key, figure.value_label)
+            continue
+        for i in keyed:
+            key = canvas.colorbar(drawn[i], ax=grid.flat[i], orientation="horizontal", aspect=26, shrink=0.92)
             _key_style(key, figure.value_label)
     return canvas
 
@@ -426,9 +448,8 @@ def _light_corner(drawn: Any, image: NDArray) -> bool:
     return bool(drawn.to_rgba(corner)[..., :3].mean() > 0.55)
 
 
-def _scale_bar(axes: Axes, width: float, height: float, pixel_size: float, dark: bool = False) -> None:
-    """A bar of a round length at the lower left; x and y of the axes are pixels, y downwards."""
-    length = round_length(0.3 * width * pixel_size)
+def _scale_bar(axes: Axes, width: float, height: float, length: float, pixel_size: float, dark: bool) -> None:
+    """A bar of `length` Å at the lower left; x and y of the axes are pixels, y downwards. dark: for a light ground."""
     bar = length / pixel_size
     x, y, thickness = 0.05 * width, 0.95 * height, max(0.011 * height, 0.4)
     ink, rim = (INK, "white") if dark else ("white", "#111418")
