@@ -86,7 +86,8 @@ class BandBank:
     def positions(self, index: NDArray | None = None) -> NDArray[np.float64]:
         """(voxels, 3) z, y, x in Å from the part's first voxel, of the particle's voxels or of others."""
         flat = self.index if index is None else index
-        return np.stack(np.unravel_index(flat, self.density.shape), axis=1) * self.density.pixel_size
+        voxels = np.stack(np.unravel_index(flat, self.density.shape), axis=1).astype(np.float64)
+        return voxels * self.density.pixel_size
 
 
 def choose_bands(limit: float) -> tuple[Band, ...]:

@@ -71,7 +71,7 @@ def reference_spectrum() -> ReferenceSpectrum:
     text = files("veritem.derived").joinpath("data/reference_spectrum.csv").read_text()
     rows = [line.split(",") for line in text.splitlines() if not line.startswith("#")][1:]
     table = np.array(rows, dtype=float)
-    return ReferenceSpectrum(*table[:, :4].T, np.ascontiguousarray(table[:, 4:].T))
+    return ReferenceSpectrum(table[:, 0], table[:, 1], table[:, 2], table[:, 3], np.ascontiguousarray(table[:, 4:].T))
 
 
 @derived

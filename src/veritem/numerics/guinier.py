@@ -187,7 +187,7 @@ def find_spectral_end(frequency: NDArray, log_amplitude: NDArray, least_drop: fl
             continue
         slope, intercept = weighted_line(x[before], log_amplitude[before], np.ones(int(before.sum())))
         deficit[k] = intercept + slope * x[k] - log_amplitude[k]
-    for k in np.flatnonzero(np.nan_to_num(deficit) > fall):
+    for k in np.flatnonzero(np.nan_to_num(deficit) > fall).tolist():
         f = frequency[k]
         # The shells just before may have begun to fall; the trend is taken from those that have not.
         calm = (frequency >= 0.65 * f) & (frequency <= 0.85 * f)
@@ -200,7 +200,7 @@ def find_spectral_end(frequency: NDArray, log_amplitude: NDArray, least_drop: fl
             continue
         descent = np.flatnonzero((frequency > 0.8 * f) & (frequency <= f))
         above_half = descent[gap[descent] < np.log(2.0)]
-        half = min(above_half[-1] + 1, k) if above_half.size else descent[0]
+        half = int(min(above_half[-1] + 1, k)) if above_half.size else int(descent[0])
         unmoved = descent[(gap[descent] < 0.25) & (descent <= half)]
         onset = unmoved[-1] if unmoved.size else descent[0]
         return SpectralEnd(float(frequency[onset]), float(frequency[half]), float(np.exp(deficit[k])))

@@ -86,13 +86,14 @@ class GlobalBFactor(Check):
     The check also looks for the frequency at which amplitudes fall off a cliff, as they do after a low-pass
     filter: a map that ends far before its reported resolution cannot show it.
 
-    Misleads when the particle is mostly nucleic acid: its spectrum falls faster than a protein's between 10 and
-    4 Å, which looks like a B of about −50 Å² for a map of 5 Å, −34 Å² at 4 Å and +5 Å² at 3 Å (protein with a
-    third of nucleic acid: a third of that). At 6 Å and coarser the range of the fit is short and the interval
-    wide. Weighting by the FSC, usual in post-processing, lowers amplitudes near the limit and makes B more
-    negative. A map altered by a network (density modification) follows what the network learnt. Noise that is
-    stronger inside the particle than outside makes B too high. It is the B of the map as deposited: how much of
-    it is blur and how much sharpening only the unsharpened half maps can tell.
+    Misleads when the particle is mostly nucleic acid: its spectrum falls faster than a protein's between 10 and 4 Å,
+    which looks like a B of about −50 Å² for a map of 5 Å, −34 Å² at 4 Å and +5 Å² at 3 Å (protein with a third of
+    nucleic acid: a third of that). At 6 Å and coarser the range of the fit is short and the interval wide. Weighting
+    by the FSC, usual in post-processing, and the Wiener filter of refinement programs lower amplitudes near the limit
+    and make B more negative, by hundreds of Å² at 6 Å and coarser. A map altered by a network (density modification)
+    follows what the network learnt. Noise that is stronger inside the particle than outside makes B too high. It is
+    the B of the map as deposited: how much of it is blur and how much sharpening only the unsharpened half maps can
+    tell.
     """
 
     code = "0.d"
@@ -129,6 +130,8 @@ class GlobalBFactor(Check):
             "resolution are there at most in traces.",
             causes=(
                 "The map was not sharpened",
+                "A Wiener filter, which weighs amplitudes down towards the resolution limit (maps as refinement "
+                "programs write them, above all at 5 Å and coarser)",
                 "Flexibility of the particle, or several states averaged",
                 "Errors of alignment, of the CTF, or of the beam-induced motion",
             ),
@@ -164,7 +167,7 @@ class GlobalBFactor(Check):
         ),
     )
 
-    def measure(
+    def measure(  # type: ignore[override]
         self,
         density_map: DensityMap,
         map_spectrum: MapSpectrum,
@@ -198,8 +201,9 @@ class GlobalBFactor(Check):
         if used.sum() < LEAST_SHELLS:
             raise Inconclusive(
                 f"The signal is stronger than the noise in only {used.sum()} of the {in_range.sum()} shells "
-                f"between {LOWEST_RESOLUTION:g} Å and {1.0 / limit:.3g} Å, and {LEAST_SHELLS} are needed: inside "
-                "the mask the map is mostly noise."
+                f"between {LOWEST_RESOLUTION:g} Å and {1.0 / limit:.3g} Å, and {LEAST_SHELLS} are needed. "
+                "Either the map is mostly noise inside the mask too, or parts of the particle lie outside the mask "
+                "and were taken for noise (is the contour level too high?)."
             )
         f = frequency[used]
         log_signal = 0.5 * np.log(map_spectrum.signal[used])

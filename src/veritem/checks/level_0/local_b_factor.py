@@ -141,7 +141,7 @@ class LocalBFactor(Check):
         ),
     )
 
-    def measure(
+    def measure(  # type: ignore[override]
         self,
         band_bank: BandBank,
         local_lines: LocalLines | None,

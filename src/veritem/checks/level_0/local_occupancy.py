@@ -140,7 +140,7 @@ class LocalOccupancy(Check):
         ),
     )
 
-    def measure(
+    def measure(  # type: ignore[override]
         self,
         band_bank: BandBank,
         local_lines: LocalLines | None,
@@ -174,7 +174,8 @@ class LocalOccupancy(Check):
         if noise_region.available and over_noise < LEAST_PLATEAU:
             raise Inconclusive(
                 f"Between 13 and 6.5 Å the particle is only {max(over_noise, 0.0):.2g} times as strong as the noise "
-                f"(in power; {LEAST_PLATEAU:g} is needed): an occupancy cannot be told from noise in this map."
+                f"(in power; {LEAST_PLATEAU:g} is needed): an occupancy cannot be told from noise. Either the map is "
+                "mostly noise, or parts of the particle lie outside the mask and were taken for noise (is the contour level too high?)."
             )
         ratio = relative / plateau
         inside = np.zeros(bank.density.data.size, bool)
