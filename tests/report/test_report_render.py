@@ -62,6 +62,13 @@ def test_only_what_is_asked_for_is_written_and_nothing_half_done_is_left(tmp_pat
         render(result, tmp_path, ("docx",))
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    result = example.example_result(tmp_path)
+    (tmp_path / "chimerax").write_text("a file where a folder must be")
+    with pytest.raises(InputError, match=r"cannot be written to .*veritem report"):
+        render(result, tmp_path, ("chimerax",))
+
+
 # --- what the report says -----------------------------------------------------------------------------------
 
 

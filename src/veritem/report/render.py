@@ -59,12 +59,23 @@ def load(path: Path) -> ValidationResult:
 def render(result: ValidationResult, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Write the report into `folder`, beside its data. Returns the files written.
 
-    formats: of "html", "pdf", "chimerax". Raises InputError for another.
+    formats: of "html", "pdf", "chimerax". Raises InputError for another, and when the
+    folder cannot be written.
     """
     formats = tuple(formats)
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"There is no report format {', '.join(unknown)}. Choose from {', '.join(FORMATS)}.")
+    try:
+        return _render(result, folder, formats)
+    except OSError as error:
+        raise InputError(
+            f"The report cannot be written to {folder} ({error.strerror or error}). "
+            "Free some space there, or make the folder writable, and write it again with `veritem report`."
+        ) from error
+
+
+def _render(result: ValidationResult, folder: Path, formats: tuple[str, ...]) -> list[Path]:
     written: list[Path] = []
     # ChimeraX files first: the other two link to them.
     if "chimerax" in formats:
