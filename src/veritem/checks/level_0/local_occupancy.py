@@ -175,7 +175,8 @@ class LocalOccupancy(Check):
             raise Inconclusive(
                 f"Between 13 and 6.5 Å the particle is only {max(over_noise, 0.0):.2g} times as strong as the noise "
                 f"(in power; {LEAST_PLATEAU:g} is needed): an occupancy cannot be told from noise. Either the map is "
-                "mostly noise, or parts of the particle lie outside the mask and were taken for noise (is the contour level too high?)."
+                "mostly noise, or parts of the particle lie outside the mask and were taken for noise (is the contour "
+                "level too high?)."
             )
         ratio = relative / plateau
         inside = np.zeros(bank.density.data.size, bool)
