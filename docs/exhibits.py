@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parent / "checks"
 STORED = FOLDER / "exhibits.json"
 FIGURES = FOLDER / "figures"
 
-BOX, PIXEL_SIZE, RESOLUTION, SEED = 128, 1.4, 3.5, 7
+BOX, PIXEL_SIZE, RESOLUTION, SEED = 128, 1.4, 3.1, 7
 LARGEST_FIGURE = 150_000  # bytes
 PICTURE_WIDTHS = (1000, 860, 740, 620)  # px
 PICTURE_COLOURS = 64
@@ -91,8 +91,8 @@ def halo() -> Specimen:
     return Specimen(
         simulated.density_map,
         _options(simulated),
-        "The same map with a dark halo around the protein, 4 to 25 Å away from it and as deep as 30 % of the "
-        "protein's density.",
+        "The same map with a dark halo around the protein, 4 to 25 Å away from it and as deep as 30 % of the density "
+        "inside the protein. (The check compares with the mean inside its mask, which holds the surface and is lower.)",
     )
 
 
@@ -115,12 +115,14 @@ def blurred_subunits() -> Specimen:
 
 def missing_subunit() -> Specimen:
     model = _protein()
-    occupancy = np.where(model.chains == 0, 0.35, 1.0)
-    simulated = _simulate(occupancy=occupancy)
+    simulated = _simulate(occupancy=np.where(model.chains == 0, 0.3, 1.0))
+    options = _options(simulated)
+    level = float(f"{0.65 * options['contour_level']:.5g}")
     return Specimen(
         simulated.density_map,
-        _options(_sound()),
-        "The same protein with one of its four subunits present in 35 % of the images.",
+        options | {"contour_level": level},
+        "The same protein with one of its four subunits present in 30 % of the images, looked at a level low enough "
+        "to see it.",
     )
 
 

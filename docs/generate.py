@@ -585,7 +585,7 @@ def _real_map_lines(real_map: Any, record: dict[str, Any]) -> list[str]:
     for code, check in record.get("checks", {}).items():
         found += [f"- {code} warns: {warning}" for warning in check.get("warnings", ())]
         if check["outcome"] in ("inconclusive", "failed"):
-            found.append(f"- {code} {check['outcome']}: {_sentence(check.get('reason') or check.get('error', ''))}")
+            found.append(f"- {code} {check['outcome']}: {_sentence(check.get('error') or check.get('reason', ''))}")
     lines += [*found, ""] if found else []
     if real_map.sense:
         lines += [f"*Does it make sense?* {real_map.sense}", ""]
