@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from veritem._version import __version__
 
 if TYPE_CHECKING:
-    from veritem.api import checks, demo, explain, render_report, validate
+    from veritem.api import demo, explain, list_checks, render_report, validate
     from veritem.errors import InputError, VeritemError
     from veritem.results import CheckResult, Outcome, ValidationResult
 
-_API = {"checks", "demo", "explain", "render_report", "validate"}
+_API = {"demo", "explain", "list_checks", "render_report", "validate"}
 _RESULTS = {"CheckResult", "Outcome", "ValidationResult"}
 _ERRORS = {"InputError", "VeritemError"}
 
@@ -28,9 +28,9 @@ __all__ = [
     "ValidationResult",
     "VeritemError",
     "__version__",
-    "checks",
     "demo",
     "explain",
+    "list_checks",
     "render_report",
     "validate",
 ]

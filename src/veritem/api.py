@@ -116,7 +116,7 @@ class CheckPage:
     unavailable: str
 
 
-def checks() -> tuple[CheckPage, ...]:
+def list_checks() -> tuple[CheckPage, ...]:
     """The table of checks, in the order of the report."""
     return tuple(_page(check) for check in CHECKS)
 

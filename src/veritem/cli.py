@@ -206,7 +206,7 @@ def checks() -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("Check", "Title", "Question"):
         table.add_column(column)
-    for page in api.checks():
+    for page in api.list_checks():
         note = f" [dim](not available: {page.unavailable})[/dim]" if page.unavailable else ""
         table.add_row(page.code, page.title, escape(page.question) + note)
     output_console.print(table)

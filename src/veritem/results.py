@@ -58,6 +58,7 @@ class InputFile(Record):
     sha256: str = Field(description="of the file as received")
     sha256_content: str = Field(description="of the decompressed content; equal to sha256 when not compressed")
     description: str = Field(description="one line: box, pixel size, mode, origin, value range")
+    path: str = Field(default="", description="where the file was, relative to the report's folder")
 
 
 class Reference(Record):

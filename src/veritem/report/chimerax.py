@@ -48,12 +48,13 @@ def contour_level(result: ValidationResult) -> float | None:
 
 
 def find_map(result: ValidationResult, folder: Path) -> Path | None:
-    """The submitted map, where it can be found again: in the report's folder, beside it, or where it was run."""
+    """The submitted map, where it was when the report was made, or else near the report."""
     for file in result.inputs:
         if file.role not in ("map", "density_map"):
             continue
         name = Path(file.name)
-        for candidate in (folder / name, folder.parent / name, folder.parent / "input" / name, name):
+        recorded = [folder / file.path] if file.path else []
+        for candidate in (*recorded, folder / name, folder.parent / name):
             if candidate.is_file():
                 return candidate
     return None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -20,6 +21,7 @@ from veritem.errors import InputError, NotApplicable
 from veritem.results import (
     CheckResult,
     Figure,
+    InputFile,
     LevelSummary,
     Problem,
     Provenance,
@@ -82,7 +84,7 @@ def run_submission(
         scene = _scene(runner, results)
     result = ValidationResult(
         title=received.submission.title or received.inputs[0].name,
-        inputs=received.inputs,
+        inputs=_located(received, folder),
         parameters=_parameters(received, runner),
         problems=(*received.problems, *problems),
         levels=_levels(values),
@@ -108,6 +110,19 @@ def run_submission(
     if folder:
         folder.write_results(result)
     return result
+
+
+def _located(received: ReceivedSubmission, folder: OutputFolder | None) -> tuple[InputFile, ...]:
+    """The inputs with their place relative to the report, so that ChimeraX can open them from there."""
+    if folder is None:
+        return received.inputs
+    map_file, *others = received.inputs
+    try:
+        path = os.path.relpath(received.submission.map.resolve(), folder.path.resolve())
+    except ValueError:
+        # Another drive on Windows has no relative path.
+        path = str(received.submission.map.resolve())
+    return (map_file.model_copy(update={"path": Path(path).as_posix()}), *others)
 
 
 def _overview(runner: Runner) -> tuple[Overview, tuple[Problem, ...]]:
