@@ -73,6 +73,11 @@ class BandBank:
         return np.array([band.centre for band in self.bands])
 
     @property
+    def reach(self) -> float:
+        """Å, the standard deviation over which local values are correlated: the window and the bands' own reach."""
+        return 1.2 * self.window
+
+    @property
     def guinier(self) -> NDArray[np.bool_]:
         """Which bands a Guinier line may use: those from 10 Å on."""
         return self.centres > FIRST - 1e-6

@@ -186,7 +186,8 @@ def find_spectral_end(frequency: NDArray, log_amplitude: NDArray, least_drop: fl
         if before.sum() < 5 or f < 0.04:
             continue
         slope, intercept = weighted_line(x[before], log_amplitude[before], np.ones(int(before.sum())))
-        deficit[k] = intercept + slope * x[k] - log_amplitude[k]
+        # A trend may not rise above what was seen: the far side of a gap rises, and means nothing beyond it.
+        deficit[k] = min(intercept + slope * x[k], log_amplitude[before].max()) - log_amplitude[k]
     for k in np.flatnonzero(np.nan_to_num(deficit) > fall).tolist():
         f = frequency[k]
         # The shells just before may have begun to fall; the trend is taken from those that have not.
@@ -194,9 +195,10 @@ def find_spectral_end(frequency: NDArray, log_amplitude: NDArray, least_drop: fl
         if calm.sum() < 4:
             continue
         slope, intercept = weighted_line(x[calm], log_amplitude[calm], np.ones(int(calm.sum())))
-        gap = intercept + slope * x - log_amplitude
+        trend = np.minimum(intercept + slope * x, log_amplitude[calm].max())
+        gap = trend - log_amplitude
         # Amplitudes that come back to where the trend was had a gap, no end.
-        if (intercept + slope * x[k] - log_amplitude[k:]).min() < 0.5 * fall:
+        if (trend[k] - log_amplitude[k:]).min() < 0.5 * fall:
             continue
         descent = np.flatnonzero((frequency > 0.8 * f) & (frequency <= f))
         above_half = descent[gap[descent] < np.log(2.0)]

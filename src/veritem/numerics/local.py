@@ -138,13 +138,32 @@ def block_labels(positions: NDArray, edge: float) -> NDArray[np.int64]:
     return np.unique(flat, return_inverse=True)[1]
 
 
+def block_inflation(edge: float, window: float) -> float:
+    """By how much the bootstrap over cubes of `edge` underrates the standard error of a mean, as a factor.
+
+    Values that were averaged in a Gaussian window (standard deviation `window`, Å) are correlated as exp(-r² / 4w²),
+    beyond the faces of their cube too. Along one axis the variance of a mean over a long stretch is
+    2 sqrt(pi) w / length; cubes taken as independent have their own variance times edge / length.
+    """
+    r = np.linspace(0.0, edge, 401)
+    within = 2.0 / edge**2 * np.trapezoid((edge - r) * np.exp(-(r**2) / (4.0 * window**2)), r)
+    return float((2.0 * np.sqrt(np.pi) * window / (edge * within)) ** 1.5)
+
+
 def bootstrap_quantile(
-    values: NDArray, labels: NDArray, quantile: float, rng: np.random.Generator, draws: int = 500, bins: int = 400
+    values: NDArray,
+    labels: NDArray,
+    quantile: float,
+    rng: np.random.Generator,
+    inflation: float = 1.0,
+    draws: int = 500,
+    bins: int = 400,
 ) -> NDArray[np.float64]:
     """Quantiles of `values` when whole blocks are drawn with replacement: (draws,).
 
-    values: (n,) finite. labels: (n,) block of each, from 0. Histograms of `bins` bins per block make a draw one
-    product of matrices; within a bin the quantile is interpolated.
+    values: (n,) finite. labels: (n,) block of each, from 0. inflation: see `block_inflation`; the draws are spread by
+    it about the quantile itself. Histograms of `bins` bins per block make a draw one product of matrices; within a
+    bin the quantile is interpolated.
     """
     lowest, highest = np.percentile(values, [0.5, 99.5])
     # Values beyond go to the end bins: they count, and the middle of the distribution keeps its resolution.
@@ -160,18 +179,22 @@ def bootstrap_quantile(
     before = np.where(bin_index > 0, totals[np.arange(draws), np.maximum(bin_index - 1, 0)], 0)
     inside = totals[np.arange(draws), bin_index] - before
     part = (goal - before) / np.maximum(inside, 1)
-    return edges[bin_index] + part * (edges[1] - edges[0])
+    drawn = edges[bin_index] + part * (edges[1] - edges[0])
+    centre = float(np.quantile(values, quantile))
+    return centre + inflation * (drawn - centre)
 
 
 def bootstrap_mean(
-    values: NDArray, labels: NDArray, rng: np.random.Generator, draws: int = 500
+    values: NDArray, labels: NDArray, rng: np.random.Generator, inflation: float = 1.0, draws: int = 500
 ) -> NDArray[np.float64]:
-    """Means of `values` when whole blocks are drawn with replacement: (draws,)."""
+    """Means of `values` when whole blocks are drawn with replacement, spread by `inflation`: (draws,)."""
     blocks = int(labels.max()) + 1
     sums = np.bincount(labels, values, minlength=blocks)
     counts = np.bincount(labels, minlength=blocks)
     picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
-    return (picks @ sums) / np.maximum(picks @ counts, 1)
+    means = (picks @ sums) / np.maximum(picks @ counts, 1)
+    centre = float(np.mean(values))
+    return centre + inflation * (means - centre)
 
 
 @njit(nogil=True, cache=True)

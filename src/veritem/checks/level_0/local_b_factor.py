@@ -19,6 +19,7 @@ from veritem.numerics.local import (
     STRUCTURE,
     LocalLines,
     band_model,
+    block_inflation,
     block_labels,
     bootstrap_quantile,
     local_guinier,
@@ -68,10 +69,10 @@ class LocalBFactor(Check):
     from the number of independent values in its window, from the noise, and from how much local spectra scatter in
     one protein.
 
-    The median over the particle is judged as the global B is. Its interval comes from resampling cubes of 15 Å, and
-    holds how proteins differ and how well the noise is known. Windows overlap, so the number of voxels is no measure
-    of certainty. The spread within the map is reported and not judged: flexible parts have a lower B, and that is
-    what they should have.
+    The median over the particle is judged as the global B is. Its interval comes from resampling cubes of 15 Å,
+    allows for windows that reach from one cube into the next, and holds how proteins differ and how well the noise
+    is known. The number of voxels is no measure of certainty. The spread within the map is reported and not judged:
+    flexible parts have a lower B, and that is what they should have.
 
     A map without noise around it (masked, or flattened) is measured as it is; the interval of the median then
     reaches down to what it would be if the map held as much noise as its resolution allows, and how much of the map
@@ -161,7 +162,7 @@ class LocalBFactor(Check):
             )
         values = lines.b_factor[known].astype(float)
         median = float(np.median(values))
-        draws = bootstrap_quantile(values, labels, 0.5, rng)
+        draws = bootstrap_quantile(values, labels, 0.5, rng, block_inflation(BLOCK, bank.reach))
         _, x = band_model(bands, reference_spectrum, median)
         variance = STRUCTURE**2 + 0.5 / freedom
         centres = np.array([b.centre for b in bands])

@@ -21,6 +21,7 @@ from veritem.numerics.local import (
     STRUCTURE,
     LocalLines,
     band_model,
+    block_inflation,
     block_labels,
     bootstrap_mean,
     bootstrap_quantile,
@@ -201,7 +202,7 @@ class LocalOccupancy(Check):
         possible = 100.0 * sum(p.share for p in parts if p.low < LOW)
         weakest = min(parts, key=lambda p: p.occupancy)
         blocks = block_labels(bank.positions(), BLOCK)
-        medians = bootstrap_quantile(occupancy.astype(float), blocks, 0.5, rng)
+        medians = bootstrap_quantile(occupancy.astype(float), blocks, 0.5, rng, block_inflation(BLOCK, bank.reach))
         low, high = (float(v) for v in np.percentile(medians, [2.5, 97.5]))
         caveats, undecided = [], ""
         if not noise_region.available:
@@ -453,6 +454,7 @@ def _measure_segments(
     rng: np.random.Generator,
 ) -> tuple[Segment, ...]:
     positions = bank.positions(index)
+    inflation = block_inflation(BLOCK, bank.reach)
     order = np.argsort(labels, kind="stable")
     bounds = np.searchsorted(labels[order], np.arange(count + 1))
     parts = []
@@ -461,7 +463,7 @@ def _measure_segments(
         if members.size * bank.density.voxel_volume < 0.25 * SMALLEST:
             continue
         values = ratio[members]
-        draws = bootstrap_mean(values, block_labels(positions[members], BLOCK), rng)
+        draws = bootstrap_mean(values, block_labels(positions[members], BLOCK), rng, inflation)
         draws = draws * np.exp(2.0 * SEGMENT_SCATTER * rng.standard_normal(draws.size))
         draws = draws + noise_error * rng.standard_normal(draws.size)
         low, high = np.sqrt(np.maximum(np.percentile(draws, [2.5, 97.5]), 0.0))
