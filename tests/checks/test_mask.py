@@ -101,6 +101,15 @@ def test_a_level_in_the_noise_is_flagged(z, outcome, seed, correlation):
     assert m.level_over_noise.value == pytest.approx(z, rel=0.1)
 
 
+@pytest.mark.parametrize("z", [0.2, 0.5, 1.0])
+def test_a_level_so_low_that_its_mask_leaves_no_noise_is_flagged(z):
+    """At half a σ the noise percolates: one body fills the box, without dust. It is no particle."""
+    m, verdict = measured(Mask(), noisy_ball(0, 1.0)[0], level=z, resolution=6.0)
+    assert outcomes(verdict)["level_over_noise"] == "warning"
+    # The noise is found without the mask: the median is off by what the ball's surroundings add.
+    assert m.level_over_noise.value == pytest.approx(z, abs=0.2)
+
+
 def noisy_ball(seed: int, correlation: float, background: float = 0.0) -> tuple[DensityMap, float]:
     """A ball of density 20 and radius 9 in noise of σ = 1, smoothed by `correlation` voxels; and σ."""
     rng = np.random.default_rng(seed)

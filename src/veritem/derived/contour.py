@@ -219,6 +219,11 @@ def _map_background(data: NDArray[np.float32], envelope: Envelope, pixel_size: f
     return Background(centre, 1.4826 * float(np.median(np.abs(seen - centre))), seen.size)
 
 
+def map_background(density_map: DensityMap, threads: int = 1) -> Background:
+    """The background as the map alone shows it, whatever contour level was given. Its spread is 0 in a masked map."""
+    return _map_background(density_map.data, find_envelope(density_map, threads), density_map.pixel_size)
+
+
 def _lowest(data: NDArray[np.float32], envelope: Envelope, background: Background, pixel_size: float) -> float:
     """The lowest level that does not join background to the particle, nor breaks the particle into pieces."""
     highest = float(data.max())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.level_0.centring import correlation_volume
 from veritem.checks.level_0.images import binned, binned_mask, binning
-from veritem.derived.contour import MOLECULAR_VOLUME
+from veritem.derived.contour import MOLECULAR_VOLUME, map_background
 from veritem.derived.masks import ContourLevel
 from veritem.derived.noise import NoiseRegion
 from veritem.numerics.density_map import DensityMap
@@ -121,6 +121,8 @@ class Mask(Check):
 
     The level is compared with the noise found away from the particle: how many standard deviations of the noise it
     lies above the background, with an interval that takes neighbouring voxels as the few independent values they are.
+    Where the level is so low that its mask leaves no noise, the noise is sought away from where a smoothed copy of
+    the map shows a particle.
     The share of that noise which does pass the level says how many voxels of noise the whole box contributes. When the
     molecular weight is known, the enclosed volume is compared with 1.21 Å³ per Da.
 
@@ -246,7 +248,7 @@ class Mask(Check):
         stable = _stable_range(rows)
         volume = total * voxel
         expected = MOLECULAR_VOLUME * molecular_weight if molecular_weight else None
-        over_noise = _level_over_noise(density_map, level, noise_region)
+        over_noise = _level_over_noise(density_map, level, noise_region, threads)
         noise_voxels, noise_note = _noise_above(density_map.data, level, hard_mask, noise_region)
         bodies_95, largest_share = components_for_share(sizes, 0.95), float(sizes[0] / total)
         not_judged = "the level was estimated, so that it is not judged"
@@ -254,7 +256,7 @@ class Mask(Check):
         factor = binning(density_map.shape)
         slices, indices = _slices(density_map.data, raw_mask, factor)
         caveats = [f"The contour level was {contour_level.method}."] if not given else []
-        if not noise_region.available:
+        if over_noise.value is None:
             caveats.append(f"The level cannot be compared with the noise. {noise_region.reason}")
         return MaskMeasurement(
             contour_level=Quantity(label="Contour level", value=level, digits=4, note=contour_level.method),
@@ -470,14 +472,22 @@ def _stable_range(rows: tuple[LevelRow, ...]) -> tuple[float | None, float | Non
     return rows[first].level, rows[last].level
 
 
-def _level_over_noise(density_map: DensityMap, level: float, noise_region: NoiseRegion) -> Quantity:
+def _level_over_noise(density_map: DensityMap, level: float, noise_region: NoiseRegion, threads: int) -> Quantity:
     label, unit = "Contour level above the background", "σ"
-    if not noise_region.available:
-        return Quantity(label=label, value=None, unit=unit, note=noise_region.reason)
-    z = (level - noise_region.centre) / noise_region.sigma
+    note = "standard deviations of the noise, from the median absolute deviation"
+    if noise_region.available:
+        centre, sigma, voxels = noise_region.centre, noise_region.sigma, noise_region.voxels
+    else:
+        # A level in the noise makes a mask that fills the box and leaves no noise beside it: the very case to see.
+        background = map_background(density_map, threads)
+        if background.sigma == 0.0:
+            return Quantity(label=label, value=None, unit=unit, note=noise_region.reason)
+        centre, sigma, voxels = background.centre, background.sigma, background.voxels
+        note += ", of what lies away from where the map alone shows a particle"
+    z = (level - centre) / sigma
     volume = correlation_volume(density_map, noise_region)
     # Too few whole blocks to see the correlation: one value per cube of 4 voxels is safe for any sensible sampling.
-    independent = max(2.0, noise_region.voxels / (64.0 if volume is None else volume))
+    independent = max(2.0, voxels / (64.0 if volume is None else volume))
     error = float(np.hypot(MEDIAN_ERROR, MAD_ERROR * z) / np.sqrt(independent))
     return Quantity(
         label=label,
@@ -485,7 +495,7 @@ def _level_over_noise(density_map: DensityMap, level: float, noise_region: Noise
         unit=unit,
         interval=(float(z - 1.96 * error), float(z + 1.96 * error)),
         confidence=0.95,
-        note="standard deviations of the noise, from the median absolute deviation",
+        note=note,
     )
 
 
