@@ -40,6 +40,7 @@ from veritem.results import (
 AXES = ("z", "y", "x")
 RESIDUE_MASS = 110.0  # Da
 RESIDUE_VOLUME = RESIDUE_MASS * MOLECULAR_VOLUME  # 133 Å³
+LEAST_OVERLAP = 75.0  # % of the voxels above the level in the hard mask, for later checks to see the particle
 MOST_BODIES = 5
 # Levels at which the pieces are counted again, relative to the contour level.
 FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
@@ -199,7 +200,7 @@ class Mask(Check):
         Criterion(
             quantity="overlap",
             text="At least 75 % of the voxels above the level are in the hard mask",
-            at_least=75.0,
+            at_least=LEAST_OVERLAP,
             because="Later checks look inside the hard mask; what it leaves out is not validated.",
             warning="Only {value} of the voxels above the contour level are in the hard mask that later checks use.",
             causes=(
@@ -248,7 +249,7 @@ class Mask(Check):
         stable = _stable_range(rows)
         volume = total * voxel
         expected = MOLECULAR_VOLUME * molecular_weight if molecular_weight else None
-        over_noise = _level_over_noise(density_map, level, noise_region, threads)
+        over_noise = _level_over_noise(density_map, level, noise_region, 100.0 * inside / total, threads)
         noise_voxels, noise_note = _noise_above(density_map.data, level, hard_mask, noise_region)
         bodies_95, largest_share = components_for_share(sizes, 0.95), float(sizes[0] / total)
         not_judged = "the level was estimated, so that it is not judged"
@@ -257,7 +258,7 @@ class Mask(Check):
         slices, indices = _slices(density_map.data, raw_mask, factor)
         caveats = [f"The contour level was {contour_level.method}."] if not given else []
         if over_noise.value is None:
-            caveats.append(f"The level cannot be compared with the noise. {noise_region.reason}")
+            caveats.append(f"The level cannot be compared with the noise. {over_noise.note}")
         return MaskMeasurement(
             contour_level=Quantity(label="Contour level", value=level, digits=4, note=contour_level.method),
             bodies=Quantity(
@@ -472,16 +473,20 @@ def _stable_range(rows: tuple[LevelRow, ...]) -> tuple[float | None, float | Non
     return rows[first].level, rows[last].level
 
 
-def _level_over_noise(density_map: DensityMap, level: float, noise_region: NoiseRegion, threads: int) -> Quantity:
+def _level_over_noise(
+    density_map: DensityMap, level: float, noise_region: NoiseRegion, overlap: float, threads: int
+) -> Quantity:
     label, unit = "Contour level above the background", "σ"
     note = "standard deviations of the noise, from the median absolute deviation"
-    if noise_region.available:
+    if noise_region.available and overlap >= LEAST_OVERLAP:
         centre, sigma, voxels = noise_region.centre, noise_region.sigma, noise_region.voxels
     else:
-        # A level in the noise makes a mask that fills the box and leaves no noise beside it: the very case to see.
+        # A level in the noise makes a mask that fills the box and leaves no noise beside it, and one that breaks the
+        # particle leaves pieces of it beside the mask, which would pass for noise: the very cases to see.
         background = map_background(density_map, threads)
         if background.sigma == 0.0:
-            return Quantity(label=label, value=None, unit=unit, note=noise_region.reason)
+            reason = noise_region.reason or "Beside the mask lie other parts of the particle, and no noise is known."
+            return Quantity(label=label, value=None, unit=unit, note=reason)
         centre, sigma, voxels = background.centre, background.sigma, background.voxels
         note += ", of what lies away from where the map alone shows a particle"
     z = (level - centre) / sigma
