@@ -9,7 +9,6 @@ two grids: coarse cells over the whole box for what is slow (offset, halo), tile
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import numpy as np
 import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 from scipy.stats import t as student
 
@@ -70,6 +70,8 @@ LEAST_COEFFICIENTS = 30
 LEAST_CELLS, LEAST_BLOCKS = 24, 10
 # Shells whose power is below this share of the strongest shell's hold no noise, only leakage.
 LEAST_POWER = 0.03
+# Change of the log power from shell to shell beyond which a shell is too steep to compare directions in.
+STEEP = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,17 +282,17 @@ def _tile(region: NDArray[np.bool_], slices: tuple[slice, slice, slice]) -> Tile
 
 
 @njit(nogil=True, cache=True)
-def _whitened_by_direction(real, imag, shell, cell, sums, counts, out):
+def _whitened_by_direction(real, imag, shell, cell, weight, sums, counts, out):
     flat = shell.size
     for i in range(flat):
         s = shell[i]
         if s >= 0:
-            sums[s] += real[i] * real[i] + imag[i] * imag[i]
-            counts[s] += 1.0
+            sums[s] += weight[i] * (real[i] * real[i] + imag[i] * imag[i])
+            counts[s] += weight[i]
     for i in range(flat):
         s = shell[i]
         if s >= 0:
-            out[cell[i]] += (real[i] * real[i] + imag[i] * imag[i]) * counts[s] / sums[s]
+            out[cell[i]] += weight[i] * (real[i] * real[i] + imag[i] * imag[i]) * counts[s] / sums[s]
 
 
 def hemisphere(points: int) -> NDArray[np.float64]:
@@ -302,13 +304,24 @@ def hemisphere(points: int) -> NDArray[np.float64]:
     return np.stack([planar * np.cos(azimuth), planar * np.sin(azimuth), z], axis=1)
 
 
+def _usable_shells(frequency: NDArray, power: NDArray, longest: int) -> NDArray[np.bool_]:
+    """The shells (one per Fourier voxel of the longest axis) that hold noise and in which it changes slowly.
+
+    Directions of a grid meet a shell at different radii: where the power falls steeply within a shell, they would
+    differ without being different.
+    """
+    shells = np.interp(np.arange(longest + 1) / longest, frequency, np.maximum(power, 1e-12))
+    change = np.abs(np.gradient(np.log(shells)))
+    return (shells >= LEAST_POWER * power.max()) & ~binary_dilation(change > STEEP)
+
+
 class DirectionalPower:
     """Power of windowed noise by direction, each shell divided by its own mean.
 
-    shape: of the tile. usable: (frequencies) boolean function of cycles per voxel, the shells that hold noise.
+    shape: of the tile. usable: boolean for each shell of one Fourier voxel of the longest axis.
     """
 
-    def __init__(self, shape: tuple[int, int, int], usable: Callable[[NDArray], NDArray]) -> None:
+    def __init__(self, shape: tuple[int, int, int], usable: NDArray[np.bool_]) -> None:
         nz, ny, nx = shape
         fz, fy = np.fft.fftfreq(nz), np.fft.fftfreq(ny)
         fx = np.fft.rfftfreq(nx)
@@ -318,15 +331,17 @@ class DirectionalPower:
         radius = np.linalg.norm(grid, axis=1)
         longest = max(shape)
         shell = np.rint(radius * longest).astype(np.int64)
-        # Half the plane x = 0 repeats the other half; the lowest shells have too few coefficients.
-        good = (grid[:, 0] > 0) & (shell >= 3) & (radius <= 0.5) & usable(radius)
+        # The lowest shells have too few coefficients; the coefficient at the origin has no direction.
+        good = (shell >= 3) & (radius <= 0.5) & usable[np.minimum(shell, usable.size - 1)]
         self.shell = np.where(good, shell, -1).astype(np.int32)
         centres = hemisphere(DIRECTION_CELLS)
         tree = cKDTree(np.concatenate([centres, -centres]))
         cell = np.zeros(len(grid), np.int32)
         cell[good] = tree.query(grid[good] / radius[good][:, None])[1] % DIRECTION_CELLS
         self.cell = cell
-        self.counts = np.bincount(cell[good], minlength=DIRECTION_CELLS).astype(float)
+        # On the plane x = 0 both mates of a coefficient are in the grid: each is a half.
+        self.weight = np.where(grid[:, 0] > 0, 1.0, 0.5).astype(np.float32)
+        self.counts = np.bincount(cell[good], self.weight[good], minlength=DIRECTION_CELLS)
         self.axes = hemisphere(DIRECTIONS)
         cosine = np.abs(self.axes @ centres.T)
         groups = np.concatenate([cosine >= CAP, cosine <= BELT]) * self.counts
@@ -341,9 +356,16 @@ class DirectionalPower:
         shells = int(self.shell.max()) + 1
         out = np.zeros(DIRECTION_CELLS)
         _whitened_by_direction(
-            transform.real, transform.imag, self.shell, self.cell, np.zeros(shells), np.zeros(shells), out
+            transform.real,
+            transform.imag,
+            self.shell,
+            self.cell,
+            self.weight,
+            np.zeros(shells),
+            np.zeros(shells),
+            out,
         )
-        return self.groups @ (out / np.maximum(self.counts, 1.0))
+        return self.groups @ (out / np.maximum(self.counts, 0.5))
 
 
 # --- the family -----------------------------------------------------------------------------------------------
@@ -423,8 +445,7 @@ def background_statistics(
     coarse = coarse_region(rim, distance, margin, pixel_size, zero_lag)
     tiles = choose_tiles(region)
     tile_shape = tiles[0].region.shape
-    strongest = fine_power[1].max()
-    directional = DirectionalPower(tile_shape, lambda radius: np.interp(radius, *fine_power) >= LEAST_POWER * strongest)
+    directional = DirectionalPower(tile_shape, _usable_shells(*fine_power, max(tile_shape)))
     seeds = np.random.SeedSequence(seed).spawn(2 * surrogates + 1)
 
     # What is slow, on the coarse grid; what is fine, on tiles.
@@ -656,21 +677,26 @@ def _measured_direction(
 def _directions(observed: NDArray, tiles: list[Tile], null: list[NDArray], rng: np.random.Generator) -> _Direction:
     """Compare the tiles' power by direction with that of their own surrogates.
 
-    A whole-map surrogate is made of one draw per tile; draws are used again in other combinations, so departures are
-    scaled for having met their own mean (less spread) or not (more spread).
+    One tile: the map is one more draw among the surrogates, and mean and spread are those of all of them, so that the
+    map and each surrogate have the same part in what they are compared with. Several tiles: a whole-map surrogate is
+    made of one draw per tile; draws are used again in other combinations, so departures are scaled for having met
+    their own mean (less spread) or not (more spread).
     """
     share = _tile_shares(tiles)
     pools = [np.array(null[i :: len(tiles)]) for i in range(len(tiles))]
-    expected = share @ np.array([p.mean(axis=0) for p in pools])
-    error = np.sqrt(share**2 @ np.array([p.var(axis=0, ddof=1) for p in pools]))
-    draws = min(len(p) for p in pools)
     if len(tiles) == 1:
-        combined = pools[0]
+        everything = np.vstack([observed, pools[0]])
+        expected, error = everything.mean(axis=0), everything.std(axis=0, ddof=1)
+        deviation = (observed - expected) / error
+        null_deviation = (pools[0] - expected) / error
     else:
+        expected = share @ np.array([p.mean(axis=0) for p in pools])
+        error = np.sqrt(share**2 @ np.array([p.var(axis=0, ddof=1) for p in pools]))
+        draws = min(len(p) for p in pools)
         picked = [p[rng.integers(len(p), size=len(null))] for p in pools]
         combined = np.tensordot(share, np.array(picked), axes=1)
-    deviation = (observed - expected) / error / np.sqrt(1 + 1 / draws)
-    null_deviation = (combined - expected) / error / np.sqrt(1 - 1 / draws)
+        deviation = (observed - expected) / error / np.sqrt(1 + 1 / draws)
+        null_deviation = (combined - expected) / error / np.sqrt(1 - 1 / draws)
     return _Direction(
         float(np.max(np.abs(deviation))),
         np.max(np.abs(null_deviation), axis=1),

@@ -103,8 +103,8 @@ def within_fading_border(
 ) -> NDArray[np.bool_]:
     """Voxels of `empty`, and those beside it where the noise has not yet come up to its usual strength.
 
-    The variance of `region` is followed with the distance from `empty`; the border ends, and a margin of 2 voxels
-    later is left, where it stays above `full` times its upper quartile over the region.
+    The variance of `region` is followed with the distance from `empty`; the border ends 2 voxels beyond the distance
+    where it comes up to `full` times its upper quartile over the region.
     widest: voxels, the most that a border can be.
     Returns (nz, ny, nx) boolean.
     """
@@ -116,14 +116,16 @@ def within_fading_border(
     counts = np.bincount(step, inside.counts.ravel())
     sums = np.bincount(step, inside.sums.ravel())
     squares = np.bincount(step, inside.squares.ravel())
-    known = counts >= 50
-    if not known.any():
+    known = np.flatnonzero(counts >= 200)
+    if known.size == 0:
         return np.ones(data.shape, bool)
     variance = squares[known] / counts[known] - (sums.sum() / counts.sum()) ** 2
     order = np.argsort(variance)
     usual = variance[order][np.searchsorted(np.cumsum(counts[known][order]), 0.75 * counts[known].sum())]
-    low = np.flatnonzero((variance < full * usual) & (edge * np.flatnonzero(known) <= widest))
-    border = edge * (np.flatnonzero(known)[low[-1]] + 1) if low.size else 0.0
+    risen = variance >= full * usual
+    # Twice in a row: the few voxels of one distance may be strong by chance.
+    first = np.flatnonzero(risen & np.append(risen[1:], True))
+    border = min(widest, edge * float(known[first[0]])) if first.size else widest
     return blocks_to_voxels(distance <= border + 2.0, edge, data.shape)
 
 
