@@ -267,8 +267,9 @@ class _Progress:
     def __call__(self, event: Event) -> None:
         if self._quiet:
             return
-        if event.kind == "check started":
-            self._current = event.name
+        if event.kind == "planned":
+            error_console.print(f"[dim]Expect {event.name}.[/dim]", highlight=False)
+        elif event.kind == "check started":
             self._status.update(f"{event.name}  measuring")
         elif event.kind == "computing":
             self._status.update(f"computing {event.name.replace('_', ' ')}")

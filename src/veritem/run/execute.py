@@ -26,7 +26,12 @@ from veritem.submission.map_writer import write_map
 
 @dataclass(frozen=True)
 class Event:
-    """Progress. kind: "check started", "computing", "check finished", "check reused", "report"."""
+    """Progress.
+
+    kind: "planned" (name: what it will take), "check started", "computing", "check finished", "check reused" or
+        "report".
+    name: of the check or derived value. result: of a check that is finished.
+    """
 
     kind: str
     name: str

@@ -29,7 +29,8 @@ from veritem.results import (
     Severity,
     ValidationResult,
 )
-from veritem.run.execute import MemoryWatch, Progress, Runner, code_sha256, silent
+from veritem.run.cost import memory_problem, predict
+from veritem.run.execute import Event, MemoryWatch, Progress, Runner, code_sha256, silent
 from veritem.run.folder import OutputFolder
 from veritem.run.plan import make_plan
 from veritem.run.scene import write_scene
@@ -77,6 +78,9 @@ def run_submission(
     values = received.values() | {"threads": threads}
     checks = select_checks(received.submission.include, received.submission.exclude)
     plan = make_plan(checks, values)
+    cost = predict(values["density_map"].data.size)
+    progress(Event("planned", str(cost)))
+    memory_note = memory_problem(cost)
     runner = Runner(plan, values, received.identities(), folder, progress)
     with MemoryWatch() as memory, threadpool_limits(threads):
         seen, problems = _overview(runner)
@@ -86,7 +90,7 @@ def run_submission(
         title=received.submission.title or received.inputs[0].name,
         inputs=_located(received, folder),
         parameters=_parameters(received, runner),
-        problems=(*received.problems, *problems),
+        problems=(*received.problems, *((memory_note,) if memory_note else ()), *problems),
         levels=_levels(values),
         overview=seen.figures,
         facts=seen.facts,

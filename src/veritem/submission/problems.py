@@ -132,6 +132,12 @@ PROBLEMS: dict[str, ProblemKind] = {
         "The header's sampling (MX, MY, MZ) is not the number of voxels. The voxel size is the cell divided by the "
         "sampling, as the standard says; a cut-out whose header was updated by half gets a wrong one.",
     ),
+    "IN-31": ProblemKind(
+        "The run may not fit into memory",
+        (WARNING,),
+        "What the checks need is predicted from the number of voxels and compared with the memory that is free. "
+        "The run is tried all the same.",
+    ),
 }
 
 
