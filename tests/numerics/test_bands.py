@@ -34,7 +34,7 @@ def test_white_noise_has_the_power_and_the_freedom_that_are_computed(band):
     """
     pixel_size, shape = 1.3, (72, 72, 72)
     noise = np.random.default_rng(5).standard_normal(shape).astype(np.float32)
-    ((power, _),) = local_band_powers(rfftn(noise), shape, pixel_size, (band,), 6.0)
+    ((power, _),) = local_band_powers(rfftn(noise), shape, pixel_size, (band,), (6.0,))
     freedom = degrees_of_freedom(band, pixel_size, 6.0)
     expected = pixel_size**3 * band.volume()
     assert power.mean() == pytest.approx(expected, rel=4 * np.sqrt(2 / (110 * freedom)) + 0.01)
@@ -52,7 +52,7 @@ def test_half_maps_give_signal_and_noise_apart():
     rng = np.random.default_rng(6)
     signal = rng.standard_normal(shape)
     halves = [(signal + 2 * rng.standard_normal(shape)).astype(np.float32) for _ in range(2)]
-    ((power, noise),) = local_band_powers(rfftn(halves[0]), shape, 1.3, (band,), 6.0, other=rfftn(halves[1]))
+    ((power, noise),) = local_band_powers(rfftn(halves[0]), shape, 1.3, (band,), (6.0,), other=rfftn(halves[1]))
     one = 1.3**3 * band.volume()
     assert noise is not None
     assert power.mean() / one == pytest.approx(1.0, abs=0.2)
@@ -66,7 +66,7 @@ def test_power_is_where_the_structure_is():
     z, y, x = np.meshgrid(*((np.arange(n) - n // 2) * pixel_size for n in shape), indexing="ij")
     ball = z**2 + y**2 + x**2 < 20.0**2
     data = (rng.standard_normal(shape) * ball).astype(np.float32)
-    ((power, _),) = local_band_powers(rfftn(data), shape, pixel_size, (band,), 6.0)
+    ((power, _),) = local_band_powers(rfftn(data), shape, pixel_size, (band,), (6.0,))
     one = pixel_size**3 * band.volume()
     # In the middle the window (6 Å) lies within the ball but for 1 %; the freedom of 390 leaves 7 %.
     assert power[32, 40, 36] / one == pytest.approx(1.0, abs=0.35)

@@ -24,8 +24,10 @@ from veritem.numerics.fourier import fourier_resize, gaussian_filter, rfftn
 from veritem.numerics.guinier import ReferenceSpectrum
 from veritem.numerics.local import STRUCTURE, LocalLines, band_model, local_guinier
 
-WINDOW = 6.0  # Å, standard deviation: a few residues across
-PADDING = 25.0  # Å around the particle: three and a half windows
+# Å, standard deviation of the windows: a few residues across at 10 Å. Higher bands hold more independent values and get
+# by with less, so that a sharp part colours its blurred neighbour less.
+WINDOW, NARROWEST_WINDOW = 6.0, 4.0
+PADDING = 25.0  # Å around the particle: four windows
 TAPER = 8.0  # Å at the faces of the part
 FIRST = 0.1  # 1/Å: a band is centred here; Guinier lines start at it
 LOWEST = 0.045  # 1/Å: the lowest centre; below, the box's own corrections rule
@@ -49,7 +51,7 @@ class BandBank:
     freedom: (bands,) independent values behind one local power.
     index: (voxels,) flat indices into a volume of `shape`, where the hard mask is.
     density: the resampled part of the map. depth: (voxels,) Å inside the hard mask.
-    window: Å. background: the grey value taken as zero.
+    window: Å, the widest. background: the grey value taken as zero.
     strength: (nz, ny, nx) float32 at every voxel of the part, outside the particle too: power between 13 and 6.5 Å less
         the noise's, relative to protein of B = -50 Å². strength_noise: the noise's level in it.
     """
@@ -114,7 +116,7 @@ def band_bank(
     reported_resolution: float,
     threads: int,
 ) -> BandBank:
-    """Local band powers from 22 Å to the reported resolution, in windows of 6 Å, on pixels of 0.4 x resolution.
+    """Local band powers from 22 Å to the reported resolution, in windows of 6 to 4 Å, on pixels of 0.4 x resolution.
 
     Raises NotApplicable when the resolution leaves no band, or the mask is empty.
     """
@@ -148,10 +150,13 @@ def band_bank(
         noise = np.array([density_map.voxel_volume * band.volume() * band.average(fine, power) for band in bands])
         noise_error = max(LEAST_NOISE_ERROR, variance_scatter(density_map.data, noise_region))
     powers = np.empty((len(bands), index.size), np.float32)
-    freedom = np.array([degrees_of_freedom(band, density.pixel_size, WINDOW, threads) for band in bands])
+    windows = [window_of(band) for band in bands]
+    freedom = np.array(
+        [degrees_of_freedom(b, density.pixel_size, w, threads) for b, w in zip(bands, windows, strict=True)]
+    )
     scale = strength_weights(bands, freedom, reference_spectrum)
     strength = np.full(density.shape, -float(scale @ noise), np.float32)
-    stream = local_band_powers(rfftn(data, threads), density.shape, density.pixel_size, bands, WINDOW, None, threads)
+    stream = local_band_powers(rfftn(data, threads), density.shape, density.pixel_size, bands, windows, None, threads)
     for row, weight, (local, _) in zip(powers, scale, stream, strict=True):
         row[:] = local.ravel()[index]
         if weight > 0:
@@ -161,6 +166,11 @@ def band_bank(
         bands, powers, noise, noise_error, freedom, index, density, depth.ravel()[index], WINDOW, float(background),
         strength, float(scale @ noise),
     )  # fmt: skip
+
+
+def window_of(band: Band) -> float:
+    """Å, the standard deviation of the window in which a band's power is averaged."""
+    return float(np.clip(WINDOW * np.sqrt(FIRST / band.centre), NARROWEST_WINDOW, WINDOW))
 
 
 def strength_weights(

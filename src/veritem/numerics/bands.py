@@ -7,7 +7,7 @@ over a Gaussian window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,20 +44,20 @@ def local_band_powers(
     shape: tuple[int, int, int],
     pixel_size: float,
     bands: tuple[Band, ...],
-    window: float,
+    windows: Sequence[float],
     other: NDArray | None = None,
     threads: int = 1,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32] | None]]:
     """Stream over bands; only one band's volumes exist at a time.
 
     transform: half-complex transform of a map (or of half map 1) of `shape` (nz, ny, nx); other: of half map 2.
-    window: standard deviation of the Gaussian window, Å.
+    windows: standard deviation of each band's Gaussian window, Å.
     Yields, per band, the local power W * (a b), with b = a for a single map, and the local noise power of the mean of
     the halves W * (a - b)² / 4 (None for a single map); each (nz, ny, nx).
     """
     grid = frequency_grid(shape, pixel_size)
-    sigma = window / pixel_size
-    for band in bands:
+    for band, window in zip(bands, windows, strict=True):
+        sigma = window / pixel_size
         gain = band.gain(grid)
         first = irfftn(transform * gain, shape, threads)
         if other is None:

@@ -60,9 +60,10 @@ class LocalBFactor(Check):
     """How fast do the amplitudes decay around each place of the map?
 
     The map is split into bands of frequency, from 10 Å to the reported resolution, and the power of each band is
-    averaged in a Gaussian window of 6 Å around every voxel of the particle. The power of the noise, measured away
-    from the particle, is taken off; so is the spectrum of protein at rest. A weighted line through ln amplitude
-    against frequency squared gives the local B, as in the global check: negative where amplitudes decay.
+    averaged in a Gaussian window of 6 Å (4 Å in the highest bands) around every voxel of the particle. The power of
+    the noise, measured away from the particle, is taken off; so is the spectrum of protein at rest. A weighted line
+    through ln amplitude against frequency squared gives the local B, as in the global check: negative where
+    amplitudes decay.
 
     A voxel counts only where at least four neighbouring bands, which span a factor of 1.5 in frequency, hold more
     signal than noise; elsewhere B is not determinable, and the map of B is empty there. Each B has a standard error,
@@ -243,7 +244,7 @@ class LocalBFactor(Check):
                 label="Bands", value=len(bands),
                 note=f"centred from {1 / centres[0]:.3g} Å to {1 / centres[-1]:.3g} Å",
             ),
-            window=Quantity(label="Standard deviation of the window", value=bank.window, unit="Å"),
+            window=Quantity(label="Standard deviation of the widest window", value=bank.window, unit="Å"),
             undecided=undecided,
             caveats=tuple(caveats),
             lines=lines,
