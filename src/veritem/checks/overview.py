@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from veritem.derived.masks import ContourLevel
 from veritem.numerics.density_map import DensityMap
+from veritem.numerics.masks import slice_variances
 from veritem.results import Figure, ImageFigure, Panel, Quantity, SurfaceFigure
 
 AXES = ("z", "y", "x")
@@ -36,10 +37,10 @@ def overview(density_map: DensityMap, contour_level: ContourLevel, view_map: Den
     slices: dict[str, NDArray] = {}
     projections: dict[str, NDArray] = {}
     slice_panels, projection_panels = [], []
-    for axis, name in enumerate(AXES):
+    for axis, (name, variance) in enumerate(zip(AXES, slice_variances(data), strict=True)):
         others = tuple(a for a in range(3) if a != axis)
-        index = int(np.argmax(data.var(axis=others, dtype=np.float64)))
-        image = data.take(index, axis=axis)
+        index = int(np.argmax(variance))
+        image: NDArray = np.take(data, index, axis=axis)
         slices[name] = image[::step, ::step]
         slices[f"{name}_above"] = (image >= level)[::step, ::step]
         projections[name] = data.sum(axis=axis, dtype=np.float64).astype(np.float32)[::step, ::step]

@@ -24,7 +24,7 @@ def shell_count(shape: tuple[int, int, int]) -> int:
 
 def shell_frequencies(shape: tuple[int, int, int], pixel_size: float) -> NDArray[np.float64]:
     """The centre of each shell, 1/Å."""
-    return np.arange(shell_count(shape)) * shell_width(shape, pixel_size)
+    return np.arange(shell_count(shape), dtype=np.float64) * shell_width(shape, pixel_size)
 
 
 @njit(nogil=True, cache=True)

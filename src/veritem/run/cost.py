@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from veritem.results import Problem, Severity
+from veritem.results import Problem
+from veritem.submission.problems import ProblemList
 
 # Level 0 and its report on two cores, from benchmarks/level_0.py (128³ to 400³): a start, and so much per voxel.
 SECONDS, SECONDS_PER_MILLION_VOXELS = 8.0, 1.1
@@ -35,11 +36,9 @@ def memory_problem(cost: Cost) -> Problem | None:
     free = psutil.virtual_memory().available / 1e9
     if cost.gigabytes <= free:
         return None
-    return Problem(
-        code="IN-31",
-        severity=Severity.WARNING,
-        field="map",
-        found=f"The run needs about {cost.gigabytes:.1f} GB of memory and {free:.1f} GB are free.",
-        expected="As much free memory as the run needs.",
-        action="Close other programs, use a machine with more memory, or run the checks one by one with --check.",
+    return ProblemList("map").warning(
+        "IN-31",
+        f"The run needs about {cost.gigabytes:.1f} GB of memory and {free:.1f} GB are free.",
+        "As much free memory as the run needs.",
+        "Close other programs, use a machine with more memory, or run the checks one by one with --check.",
     )

@@ -83,7 +83,7 @@ class OutputFolder:
         """Write arrays to data/<name>.npz; returns the path relative to the folder."""
         relative = f"data/{name}.npz"
         with whole_file(self.path / relative) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, **dict(arrays))
+            np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
         return relative
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:

@@ -167,16 +167,14 @@ class ReceivedSubmission:
     problems: tuple[Problem, ...]
 
     def values(self) -> dict[str, Any]:
-        """The inputs of the derived values by name (`veritem.derived.registry.INPUTS`); None where not given."""
+        """What was handed in, by the names of `veritem.derived.registry.INPUTS`; None where not given."""
         weight = self.submission.molecular_weight_kda
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return {
             "density_map": self.density_map,
             "given_contour_level": self.submission.contour_level,
             "reported_resolution": self.submission.resolution,
             "molecular_weight": None if weight is None else 1000.0 * weight,
             "seed": self.submission.seed,
-            "threads": cores,
         }
 
     def identities(self) -> dict[str, str]:
