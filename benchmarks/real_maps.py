@@ -33,13 +33,12 @@ class RealMap:
 
     file: relative to the folder of the data. name: short, unique.
     resolution: Å; contour_level: grey value; pixel_size: Å, in place of the header's. None: not given.
-    about: what is known of the map beforehand. sense: whether the findings make sense, written after looking.
+    about: what is known of the map beforehand.
     """
 
     file: str
     name: str
     about: str
-    sense: str = ""
     resolution: float | None = None
     contour_level: float | None = None
     pixel_size: float | None = None
@@ -306,6 +305,99 @@ MAPS: tuple[RealMap, ...] = (
         pixel_size=5.0,
     ),
 )
+
+_CUT = (
+    "Yes. The box hugs what was cut out, zeros are around it, and so there is no noise: 0.a warns, 0.c has nothing to "
+    "judge, the B-factors come with the caveat that noise was not taken off, and 0.g does not decide."
+)
+_SUBUNIT_SENSE = (
+    "Yes: the zeros are seen as a mask, the centre of mass is off because it is one of four subunits, and what needs "
+    "noise is left out or undecided. The estimated level is too high: it keeps a third of the subunit's volume."
+)
+_INITIAL_SENSE = (
+    "In part. The tight box is real. The estimated level encloses 1.1 to 1.25 times the volume of the protein, good for "
+    "such a map. 0.c finds that the background is not noise, and it is not: a low-passed "
+    "initial model holds ripples instead, so the sentence about voxels that stand out says too much. Whether the "
+    "model is a right one Level 0 does not ask."
+)
+_NO_DENSITY = (
+    "No, and that is a limit of this level: the volume is no density, but it has a compact body with an edge, and "
+    "centring, mask and B-factors find nothing amiss. Whether a volume looks like a protein is the question of 0.e, "
+    "which is not available yet."
+)
+_TEMPLATE = (
+    "Yes. With so few voxels and a wrong pixel size nothing can be said, and nothing is; the pixel size and the "
+    "resolution are doubted on reading."
+)
+
+# Whether the findings make sense: written by a person after looking at them.
+SENSE: dict[str, str] = {
+    "EMD-30342, chain A": _CUT,
+    "EMD-0093 (HCN4)": "Yes. The mask is seen, 0.c has nothing to judge, and the B-factors say that noise was not "
+    "taken off. The centre of mass is 7 Å off along the symmetry axis, as the shape of the channel has it.",
+    **{f"EMD-0093, segment {i}": _SUBUNIT_SENSE for i in range(4)},
+    "EMD-5778 (TRPV1), one subunit": _CUT,
+    "EMD-1461 (VP6), a cut-out": _CUT,
+    "EMD-1461 (VP6), one copy": "Yes. The box is tight. Outside the particle the map varies by a millionth of its "
+    "density, which is no noise, and is said to be none.",
+    "EMD-5168 (F-actin)": "Mostly. The filament through both faces along z is seen, and its length is not held "
+    "against it. At 6.6 Å without sharpening the amplitudes do fall this fast. A bright rim is likely: the estimated "
+    "level is the one that keeps noise out, and encloses too little. Noise that depends on direction is what helical "
+    "averaging leaves.",
+    "EMD-5168, one subunit": "Yes. The box is tight, 28 voxels are few, and too little noise is left to measure it.",
+    "EMD-1997 (GroEL), author's level": "Yes where it matters: 0.b finds the pieces, and 0.d and 0.g ask whether the "
+    "level is too high, which it is. The height of the level over the noise and the noise by direction are wrong: "
+    "most of the particle lies outside the mask and is taken for background.",
+    "EMD-1997 (GroEL), no level": "Yes. The estimated level encloses 98 % of the right volume. The map was masked by "
+    "its authors, and never sharpened: that is the blur.",
+    "β-galactosidase, EMPIAR-10017": "Yes. It is the unsharpened map of a tutorial, so its amplitudes fall steeply; "
+    "between 10 and 8 Å the range is short, and the interval says how well B is known.",
+    "β-galactosidase, its local resolution": "Yes: the pixel size is doubted, no particle is found, and the rest "
+    "follows from that.",
+    "A tiny low-resolution map": "Yes. The box is tight, and with 360 voxels of background nothing is said of it.",
+    "EMD-2513 (FrhABG), a cut-out": _CUT,
+    "EMD-6824 (TRPML1)": "Mostly. The voxels cannot hold 3.7 Å, and 0.d says where the map ends. The large B-factor "
+    "is that of the resampling more than of the map. What stands out of the background is a large body, most likely "
+    "the detergent belt (which 0.c names among the causes), and a dark spot on the symmetry axis.",
+    "Apoferritin, Xmipp HighRes": "Mostly. The level that encloses the volume of the model lies only 2.6 standard "
+    "deviations above the noise of this map, so it carries dust, and dust joins the mask and makes the box look "
+    "tight. The voxel that stands out may come from the JPEG compression.",
+    "Apoferritin, cryoSPARC": "Yes. The corners are flat: the program masked the box to a sphere. Between the sphere "
+    "and the particle too few independent values of noise are left to judge it, and that is said instead of a pass.",
+    "Apoferritin, DeepEMhancer": "Yes as far as it goes. The network removed the background. That it also rewrote the "
+    "map cannot be seen here.",
+    "Apoferritin, its mask": _NO_DENSITY,
+    "Apoferritin, its local resolution": _NO_DENSITY,
+    "Apoferritin, ab-initio model": _INITIAL_SENSE,
+    **{f"Apoferritin, initial model {i}": _INITIAL_SENSE for i in range(9)},
+    "EMD-1832": "Doubtful. Only 5 % of the box counts as background, 127 independent values, so that offset and rim "
+    "are left out. Some groups of voxels stand out; without the authors' level it cannot be told whether they belong "
+    "to the particle.",
+    "EMD-5625": "Yes. A protrusion touches a face, and the solvent is flat.",
+    "EMD-3001 (MicroED)": "Yes. The cell has an angle of 94°, so it cannot be a single-particle map; that is said.",
+    "EMD-3197": "Yes. 20³ voxels are too few to find a particle by itself; with a contour level more would be said.",
+    "EMD-30288 (7C4U), a crystal": "In part. That it is cut off at the faces, in many pieces, is right. It is a "
+    "lattice, and 0.c judges its neighbours' density as background.",
+    "β-galactosidase, iteration 5": "Yes. The program masked it to a sphere and low-passed it, so that too few blocks "
+    "of noise are left to judge.",
+    "Ribosome template 2938": _TEMPLATE,
+    "Ribosome template 5592": _TEMPLATE,
+    "Ribosome template, human": "In part. The template is dark on bright, and is said to look inverted; the "
+    "resolution is finer than its voxels can hold, and that is said as well. 0.c should not answer where no particle "
+    "was found.",
+    "EMD-1480, EM format": "Yes: it is read, and it is masked. Lengths scale with the pixel size that was made up.",
+    "A crystal map off the origin": "Yes. Cut off at the faces, nothing outside.",
+    "A synthetic map with D7": "Yes. It is cut off at the faces; hardly any background is left.",
+    "A tiny crystal map": "Yes.",
+    "A single image": "Yes.",
+    "A corrupt header": "Yes. The header promises 34 MB and the file holds 1 kB.",
+    "A mask that is not binary": "In part, as for any volume that is no density: that it lies to one side is right.",
+    "A segmentation": "In part. No particle is found, which is right; 0.c should then not answer.",
+    "A synthetic ribosome, no pixel size": "Yes.",
+    "A synthetic ribosome at 5 Å": "Yes: a low-passed model has ripples around it (a dark rim) and no noise at all, "
+    "so that anything stands out.",
+}
+
 
 # Runs the command in the child and says what it took. ru_maxrss is in KiB on Linux, in bytes on macOS.
 CHILD = """

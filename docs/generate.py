@@ -540,7 +540,8 @@ def real_maps_page() -> str:
         return _page([*lines, "Not run yet: `python benchmarks/real_maps.py`."])
     stored = json.loads(path.read_text())
     records = {record["name"]: record for record in stored["maps"]}
-    maps = [m for m in load_script(BENCHMARKS / "real_maps.py").MAPS if m.name in records]
+    script = load_script(BENCHMARKS / "real_maps.py")
+    maps = [real_map for real_map in script.MAPS if real_map.name in records]
     codes = sorted({code for record in records.values() for code in record.get("checks", {})})
     shown = [c for c in codes if any(r["checks"][c]["outcome"] != "not applicable" for r in _validated(records))]
     lines += [
@@ -563,7 +564,7 @@ def real_maps_page() -> str:
         )
     lines.append("")
     for real_map in maps:
-        lines += _real_map_lines(real_map, records[real_map.name])
+        lines += _real_map_lines(real_map, records[real_map.name], script.SENSE.get(real_map.name, ""))
     return _page(lines)
 
 
@@ -571,7 +572,7 @@ def _validated(records: dict[str, Any]) -> list[Any]:
     return [record for record in records.values() if "checks" in record]
 
 
-def _real_map_lines(real_map: Any, record: dict[str, Any]) -> list[str]:
+def _real_map_lines(real_map: Any, record: dict[str, Any], sense: str) -> list[str]:
     given = f" Given: `{' '.join(record['options'])}`." if record["options"] else ""
     lines = [f"## {real_map.name}", "", f"{real_map.about}{given}", ""]
     if "input" in record:
@@ -587,8 +588,8 @@ def _real_map_lines(real_map: Any, record: dict[str, Any]) -> list[str]:
         if check["outcome"] in ("inconclusive", "failed"):
             found.append(f"- {code} {check['outcome']}: {_sentence(check.get('error') or check.get('reason', ''))}")
     lines += [*found, ""] if found else []
-    if real_map.sense:
-        lines += [f"*Does it make sense?* {real_map.sense}", ""]
+    if sense:
+        lines += [f"*Does it make sense?* {sense}", ""]
     return lines
 
 
