@@ -315,8 +315,8 @@ _SUBUNIT_SENSE = (
     "noise is left out or undecided. The estimated level is too high: it keeps a third of the subunit's volume."
 )
 _INITIAL_SENSE = (
-    "In part. The tight box is real. The estimated level encloses 1.1 to 1.25 times the volume of the protein, good for "
-    "such a map. 0.c finds that the background is not noise, and it is not: a low-passed "
+    "In part. The tight box is real. The estimated level encloses 1.1 to 1.25 times the volume of the protein, good "
+    "for such a map. 0.c finds that the background is not noise, and it is not: a low-passed "
     "initial model holds ripples instead, so the sentence about voxels that stand out says too much. Whether the "
     "model is a right one Level 0 does not ask."
 )
