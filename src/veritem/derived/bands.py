@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label, map_coordinates
 
-from veritem.derived.noise import NoiseRegion, noise_spectrum
+from veritem.derived.noise import NoiseRegion
 from veritem.derived.registry import derived
-from veritem.derived.spectra import LEAST_NOISE_ERROR, bounding_slices, outside_level, variance_scatter
+from veritem.derived.spectra import MeasuredNoise, bounding_slices, outside_level
 from veritem.errors import NotApplicable
 from veritem.numerics.bands import (
     Band,
@@ -112,6 +112,7 @@ def band_bank(
     density_map: DensityMap,
     mask_distance: NDArray[np.float32],
     noise_region: NoiseRegion,
+    measured_noise: MeasuredNoise | None,
     reference_spectrum: ReferenceSpectrum,
     reported_resolution: float,
     threads: int,
@@ -143,12 +144,11 @@ def band_bank(
     depth = _depth(mask_distance, density, density_map)
     index = np.flatnonzero(depth > 0)
     noise, noise_error = np.zeros(len(bands)), 0.0
-    if known:
-        spectrum = noise_spectrum(density_map, noise_region, threads)
-        fine = np.linspace(0.0, spectrum.frequency[-1], 2001)
-        power = np.interp(fine, spectrum.frequency, spectrum.power)
+    if measured_noise is not None:
+        fine = np.linspace(0.0, measured_noise.frequency[-1], 2001)
+        power = np.interp(fine, measured_noise.frequency, measured_noise.power)
         noise = np.array([density_map.voxel_volume * band.volume() * band.average(fine, power) for band in bands])
-        noise_error = max(LEAST_NOISE_ERROR, variance_scatter(density_map.data, noise_region))
+        noise_error = measured_noise.relative_error
     powers = np.empty((len(bands), index.size), np.float32)
     windows = [window_of(band) for band in bands]
     freedom = np.array(

@@ -74,9 +74,36 @@ def reference_spectrum() -> ReferenceSpectrum:
     return ReferenceSpectrum(table[:, 0], table[:, 1], table[:, 2], table[:, 3], np.ascontiguousarray(table[:, 4:].T))
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredNoise:
+    """The noise as it is to be taken off signals.
+
+    frequency, power: as `veritem.derived.noise.NoiseSpectrum`. relative_error: standard error of the power, common to
+    all frequencies.
+    """
+
+    frequency: NDArray[np.float64]
+    power: NDArray[np.float64]
+    relative_error: float
+
+
+@derived
+def measured_noise(density_map: DensityMap, noise_region: NoiseRegion, threads: int) -> MeasuredNoise | None:
+    """The spectrum of the noise and how well it is known; None where the map holds no noise to measure."""
+    if not noise_region.available:
+        return None
+    spectrum = noise_spectrum(density_map, noise_region, threads)
+    error = max(LEAST_NOISE_ERROR, variance_scatter(density_map.data, noise_region))
+    return MeasuredNoise(spectrum.frequency, spectrum.power, error)
+
+
 @derived
 def map_spectrum(
-    density_map: DensityMap, mask_distance: NDArray[np.float32], noise_region: NoiseRegion, threads: int
+    density_map: DensityMap,
+    mask_distance: NDArray[np.float32],
+    noise_region: NoiseRegion,
+    measured_noise: MeasuredNoise | None,
+    threads: int,
 ) -> MapSpectrum:
     """Mask the map with a wide soft edge, cut to the mask, transform, average in shells; the same for the noise.
 
@@ -100,10 +127,9 @@ def map_spectrum(
     # A mask that fills a share of the box leaves so many of its coefficients independent.
     independent = np.maximum(counts * min(1.0, weight**2 / (fourth * padded.size)), 1.0)
     noise_power, noise_error = None, 0.0
-    if noise_region.available:
-        noise = noise_spectrum(density_map, noise_region, threads)
-        noise_power = weight * np.interp(frequency, noise.frequency, noise.power)
-        noise_error = max(LEAST_NOISE_ERROR, variance_scatter(density_map.data, noise_region))
+    if measured_noise is not None:
+        noise_power = weight * np.interp(frequency, measured_noise.frequency, measured_noise.power)
+        noise_error = measured_noise.relative_error
     keep = slice(1, None)  # shell 0 is the mean, which is no evidence
     return MapSpectrum(
         frequency[keep],
