@@ -44,10 +44,10 @@ def _protein() -> Any:
     return ideal_protein(residues=250, subunits=4, seed=SEED)
 
 
-def _simulate(**changes: Any) -> Any:
+def _simulate(resolution: float = RESOLUTION, **changes: Any) -> Any:
     from veritem.simulation.half_maps import simulate_map
 
-    return simulate_map(_protein(), BOX, PIXEL_SIZE, resolution=RESOLUTION, seed=SEED, **changes)
+    return simulate_map(_protein(), BOX, PIXEL_SIZE, resolution=resolution, seed=SEED, **changes)
 
 
 @cache
@@ -103,13 +103,13 @@ def oversharpened() -> Specimen:
     )
 
 
-def blurred_subunits() -> Specimen:
-    model = _protein()
-    simulated = _simulate(atomic_b_factor=np.where(model.chains == 0, 30.0, 400.0))
+def blurred() -> Specimen:
+    """As coarse as such a blur leaves it: at a finer resolution its noise would have to vanish."""
+    simulated = _simulate(resolution=4.5, b_factor=340.0, sharpen=0.0)
     return Specimen(
         simulated.density_map,
-        _options(simulated),
-        "The same protein with three of its four subunits blurred by a B-factor of 400 Å², as if they moved.",
+        _options(simulated) | {"resolution": 4.5},
+        "The same protein at 4.5 Å, blurred by a B-factor of 340 Å² in the images, and not sharpened.",
     )
 
 
@@ -131,7 +131,7 @@ FAULTS: dict[str, Callable[[], Specimen]] = {
     "0.b": low_contour_level,
     "0.c": halo,
     "0.d": oversharpened,
-    "0.f": blurred_subunits,
+    "0.f": blurred,
     "0.g": missing_subunit,
 }
 
