@@ -178,22 +178,49 @@ def test_masked_map_is_not_applicable_and_says_why():
 
 
 def test_what_cannot_be_asked_is_left_open():
-    """A thin rim of noise has no blocks: the offset is undecided, never passed."""
-    distance = particle()[1]
-    values = np.where((distance < 16) | (distance > 60), sound(), 0.0)
-    ball, _ = particle()
-    density_map = DensityMap(values.astype(np.float32), 1.0)
+    """Noise in a thin shell between two masks: enough voxels, too few blocks. The offset is undecided, not passed."""
+    ball, distance = particle()
+    values = np.where(distance < 17, sound(), 0.0).astype(np.float32)
+    density_map = DensityMap(values, 1.0)
     region = noise_region(density_map, ball, distance, 2.0)
     assert region.available, region.reason
     check = Background()
     measured = check.measure(density_map, distance, region, noise_spectrum(density_map, region, 1), seed=1, threads=1)
     verdict = judge(check, measured)
-    if "offset" not in measured.statistics.p:
-        assert measured.offset.value is None
-        assert verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.WARNING)
-        assert "too few to judge" in verdict.reason or verdict.outcome is Outcome.WARNING
-    check.figures(measured)
-    check.tables(measured)
+    assert "offset" not in measured.statistics.p
+    assert measured.offset.value is None
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "too few to judge an offset" in verdict.reason
+    assert "profile" not in {f.key for f in check.figures(measured)}
+    assert check.tables(measured)[0].rows[0][1] == "not determinable"
+
+
+def test_noise_on_an_imposed_axis_is_no_outlier():
+    """Four-fold symmetry doubles the deviation of the noise on its axis: 8 sigma there is 4 sigma elsewhere."""
+    box = 65
+    axes = np.indices((box,) * 3) - box // 2
+    radius = np.sqrt((axes**2).sum(axis=0))
+    ball, distance = radius < 13, np.minimum(radius - 13, 60).astype(np.float32)
+    white = np.random.default_rng(6).standard_normal((box,) * 3, dtype=np.float32)
+    noise = low_pass(white, 1.0, 1 / 3)
+    noise = sum(np.rot90(noise, k, (1, 2)) for k in range(4))
+    noise /= noise.std()
+    # The axis passes through voxel 32 of y and x; plant what noise may well do there.
+    noise[60, 32, 32] = 7.6
+    density_map = DensityMap((noise + 6 * ball).astype(np.float32), 1.0)
+    region = noise_region(density_map, ball, distance, 3.0)
+    check = Background()
+    measured = check.measure(density_map, distance, region, noise_spectrum(density_map, region, 1), seed=1, threads=1)
+    assert measured.statistics.symmetry == (4,)
+    assert measured.statistics.peak_z[0] > 7
+    assert not {"outlier_excess", "cluster_ratio"} & warned(judge(check, measured))
+    assert any("4-fold" in c for c in measured.caveats)
+    # The same voxel off the axis is an outlier.
+    noise[60, 32, 32], noise[60, 10, 20] = 0.0, 7.6
+    density_map = DensityMap((noise + 6 * ball).astype(np.float32), 1.0)
+    region = noise_region(density_map, ball, distance, 3.0)
+    measured = check.measure(density_map, distance, region, noise_spectrum(density_map, region, 1), seed=1, threads=1)
+    assert "outlier_excess" in warned(judge(check, measured))
 
 
 def test_figures_hold_what_they_promise():

@@ -169,7 +169,7 @@ class Background(Check):
             causes=(
                 "density of the sample that the contour level leaves out",
                 "bad pixels, gold or ice contamination in the particles",
-                "amplified noise on an axis of symmetry",
+                "amplified noise near an axis of symmetry",
             ),
             advice="Look at the marked places of the slices; the table names the voxels.",
         ),
@@ -185,7 +185,7 @@ class Background(Check):
             causes=(
                 "density of the sample that the contour level leaves out: dust, detergent, a flexible domain",
                 "neighbouring particles in the extraction box",
-                "amplified noise on an axis of symmetry",
+                "amplified noise near an axis of symmetry",
             ),
             advice="Look at the marked places of the slices at a lower contour level.",
         ),
@@ -361,6 +361,13 @@ def measurement(
         undecided.append(
             f"only {found.blocks} blocks of noise hold a mean, too few to judge an offset or a halo: the box is too "
             "tight, or most of it is masked"
+        )
+    if found.symmetry:
+        folds = ", ".join(f"{n}-fold" for n in sorted(set(found.symmetry), reverse=True))
+        caveats.append(
+            f"The noise repeats about axes through the centre ({folds}): "
+            "symmetry was imposed, and noise is stronger on its axes. Outliers there count divided by the root of "
+            "the order; fewer voxels are independent than is assumed, so p-values of small effects are too small."
         )
     if "direction" not in found.p:
         caveats.append(
