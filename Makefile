@@ -11,7 +11,7 @@ demo: $(VENV)/.ready
 	$(BIN)/veritem demo -o $(DEMO)
 
 test: $(VENV)/.ready-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check src tests benchmarks docs

@@ -113,6 +113,65 @@ def test_a_crashed_check_is_exit_code_3_and_the_others_stand(small_map, tmp_path
     assert (tmp_path / "r" / "report.html").exists()
 
 
+@pytest.mark.parametrize("broken", ["contour_level", "view_map", "hard_mask", "noise_region", "overview"])
+def test_no_broken_part_ends_a_run(broken, small_map, tmp_path):
+    """Whatever derived value crashes, the report is written and says so; what does not need it still stands."""
+    code = (
+        "import sys, dataclasses\n"
+        "from veritem.derived.registry import DERIVED, load_all\n"
+        "import veritem.run.validate as validate\n"
+        "def crash(*_, **__): raise RuntimeError('planted')\n"
+        "load_all()\n"
+        f"name = {broken!r}\n"
+        "if name in DERIVED: DERIVED[name] = dataclasses.replace(DERIVED[name], function=crash)\n"
+        "else: setattr(validate, name, crash)\n"
+        "from veritem.cli import main; main()"
+    )
+    arguments = ["validate", *map(str, options(small_map)), "--check", "0.a", "--check", "0.b", "-o", tmp_path / "r"]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    result = json.loads((tmp_path / "r" / "results.json").read_text())
+    failed = [c["code"] for c in result["checks"] if c["outcome"] == "failed"]
+    assert failed == ([] if broken in ("view_map", "overview") else ["0.a", "0.b"])
+    assert run.returncode == (3 if failed else 1 if "warning" in {c["outcome"] for c in result["checks"]} else 0)
+    assert "planted" in json.dumps(result)
+    assert (tmp_path / "r" / "report.html").exists() and (tmp_path / "r" / "report.pdf").exists()
+
+
+def test_an_error_of_our_own_has_an_exit_code_of_its_own(small_map, tmp_path):
+    code = (
+        "import veritem.run.validate as v\n"
+        "def crash(*_, **__): raise RuntimeError('planted')\n"
+        "v.make_plan = crash\n"
+        "from veritem.cli import main; main()"
+    )
+    arguments = ["validate", *map(str, options(small_map)), "-o", tmp_path / "r"]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert run.returncode == 4
+    assert "planted" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_a_folder_used_again_holds_this_run_alone(small_map, tmp_path):
+    path, _ = small_map
+    veritem("validate", *options(small_map), "--check", "0.b", "--check", "0.d", "-o", tmp_path / "r")
+    assert (tmp_path / "r" / "maps" / "0.d_sharpened.mrc").exists()
+    veritem("validate", "--map", path, "--check", "0.a", "-o", tmp_path / "r", "--format", "html")
+    left = {p.relative_to(tmp_path / "r").as_posix() for p in (tmp_path / "r").rglob("*") if p.is_file()}
+    assert left == {
+        ".veritem", "checks/0.a.json", "data/0.a.npz", "data/overview.npz", "data/scene.npz", "report.html",
+        "results.json",
+    }  # fmt: skip
+
+
+def test_a_map_inside_the_output_folder_is_refused(small_map, tmp_path):
+    inside = tmp_path / "r" / "maps"
+    inside.mkdir(parents=True)
+    (inside / "0.b_mine.mrc").write_bytes(small_map[0].read_bytes())
+    (tmp_path / "r" / ".veritem").write_text("")
+    run = veritem("validate", "--map", inside / "0.b_mine.mrc", "-o", tmp_path / "r")
+    assert run.returncode == 2 and "lies in the output folder" in run.stderr
+    assert (inside / "0.b_mine.mrc").exists()
+
+
 def test_a_killed_run_goes_on_where_it_stopped(small_map, tmp_path):
     output = tmp_path / "report"
     arguments = [sys.executable, "-m", "veritem", "validate", *map(str, options(small_map)), "-o", str(output)]

@@ -70,6 +70,11 @@ def validate(
     submission = Submission.from_file(Path(entry), **given) if entry else Submission.from_options(**given)
     # Before anything heavy: a misspelt check or a folder that cannot be written is said at once.
     select_checks(submission.include, submission.exclude)
+    if output is not None and submission.map.resolve().is_relative_to(Path(output).resolve()):
+        raise InputError(
+            f"The map {submission.map} lies in the output folder {output}, where Veritem replaces what is there. "
+            "Choose another folder with -o."
+        )
     received = receive(submission)
     folder = OutputFolder(Path(output)) if output is not None else None
     result = run_submission(received, folder, threads=threads, progress=progress, command=command)

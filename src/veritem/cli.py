@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from enum import IntEnum
@@ -15,7 +16,6 @@ from rich.markup import escape
 from veritem._version import __version__
 
 if TYPE_CHECKING:
-    from veritem.errors import InputError
     from veritem.results import ValidationResult
     from veritem.run.execute import Event
 
@@ -27,6 +27,7 @@ class Exit(IntEnum):
     WARNINGS = 1
     BAD_INPUT = 2
     CHECK_FAILED = 3
+    INTERNAL_ERROR = 4
     INTERRUPTED = 130
 
 
@@ -34,8 +35,9 @@ EXIT_TEXT = """[bold]Exit codes[/bold]
 
 0  the report is written and no check warns
 1  the report is written and at least one check warns
-2  the input or an option cannot be used; nothing was written
+2  the input, an option or the output folder cannot be used
 3  the report is written, but a check failed to run
+4  an error of Veritem's own ended the run
 130  interrupted; run the same command again to go on where it stopped"""
 
 app = typer.Typer(
@@ -107,7 +109,10 @@ def validate(
         float | None, typer.Option(help="Molecular weight of the particle in kDa.", rich_help_panel=_INPUT)
     ] = None,
     symmetry: Annotated[
-        str | None, typer.Option(help="Imposed point group, e.g. C1, D7, O.", rich_help_panel=_INPUT)
+        str | None,
+        typer.Option(
+            help="Imposed point group, e.g. C1, D7, O; recorded, and used by no Level 0 check.", rich_help_panel=_INPUT
+        ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.", rich_help_panel=_INPUT)] = None,
     check: Annotated[
@@ -299,8 +304,8 @@ def _finish(result: ValidationResult, output: Path, quiet: bool) -> None:
     print_results(result, output, output_console)
 
 
-def _print_input_error(error: InputError) -> None:
-    error_console.print(f"[bold red]Error[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+def _print_error(message: str) -> None:
+    error_console.print(f"[bold red]Error[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -313,7 +318,13 @@ def main() -> None:
     except Exception as error:
         from veritem.errors import VeritemError
 
-        if not isinstance(error, VeritemError):
+        if isinstance(error, VeritemError):
+            _print_error(str(error))
+            sys.exit(Exit.BAD_INPUT)
+        if os.environ.get("VERITEM_TRACEBACK"):
             raise
-        _print_input_error(error)  # type: ignore[arg-type]
-        sys.exit(Exit.BAD_INPUT)
+        _print_error(
+            f"Veritem itself failed ({type(error).__name__}: {error}). Your files are as they were, and finished "
+            "checks are kept. Set VERITEM_TRACEBACK=1 and run it again to see where, and please report that."
+        )
+        sys.exit(Exit.INTERNAL_ERROR)

@@ -27,7 +27,3 @@ class NotApplicable(VeritemError):
 
 class Inconclusive(VeritemError):
     """The data could not have shown the defect, so neither pass nor warning would be honest; the text says why."""
-
-
-class GridMismatch(VeritemError):
-    """Two arrays that must share one grid do not."""

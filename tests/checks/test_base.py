@@ -49,6 +49,14 @@ def test_an_effect_that_is_not_significant_is_undecided():
     assert rule.judge(quantities | {"p": Quantity(label="p", value=1e-4)}).outcome is Outcome.WARNING
 
 
+def test_an_effect_that_could_not_have_been_seen_is_no_pass():
+    """Within the limit, but the interval reaches beyond it: the fault may be there."""
+    rule = criterion(at_most=0.05, significance="p")
+    p = {"p": Quantity(label="p", value=0.5)}
+    assert rule.judge(value(0.01, (-0.06, 0.08)) | p).outcome is Outcome.INCONCLUSIVE
+    assert rule.judge(value(0.01, (-0.01, 0.03)) | p).outcome is Outcome.PASS
+
+
 def test_what_was_not_measured_is_not_judged():
     assert criterion(at_most=1.0).judge(value(None)) is None
 

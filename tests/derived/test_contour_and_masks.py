@@ -224,21 +224,3 @@ def test_the_soft_mask_falls_over_six_angstrom_or_three_voxels(pixel_size, width
     expected = np.where(outside < width, 0.5 * (1 + np.cos(np.pi * outside / width)), 0.0)
     assert (soft[:20] == 1).all()
     assert soft[20:] == pytest.approx(expected, abs=1e-6)
-
-
-def test_the_crop_box_keeps_the_map_in_place():
-    """30 Å are 15 voxels of 2 Å, but at least 20 voxels are kept; the box ends where the map ends."""
-    hard = np.zeros((60, 70, 80), bool)
-    hard[25:30, 10:40, 30:35] = True
-    values = np.random.default_rng(0).standard_normal(hard.shape).astype(np.float32)
-    map_ = DensityMap(values, 2.0, origin=(1.0, 2.0, 3.0))
-    box = masks.crop_box(hard, map_)
-    assert box.slices == (slice(5, 50), slice(0, 60), slice(10, 55))
-    part = box.crop_map(map_)
-    assert part.shape == box.shape == (45, 60, 45)
-    assert part.origin == (1.0 + 20.0, 2.0 + 0.0, 3.0 + 10.0)
-    full = box.paste(part.data, fill=-9.0)
-    assert np.array_equal(full[box.slices], values[box.slices])
-    outside = np.ones(hard.shape, bool)
-    outside[box.slices] = False
-    assert (full[outside] == -9.0).all()

@@ -41,7 +41,8 @@ class Criterion:
     rule: "value": the value decides. "interval": the quantity's interval decides: wholly beyond the limit is a
         warning, wholly within is a pass, anything else is inconclusive.
     significance: name of a quantity that holds a p-value; a value beyond the limit is a warning only when that
-        p is below `alpha`, else it is inconclusive.
+        p is below `alpha`, and a value within it a pass only when its interval, if it has one, is within it too: a
+        measurement too coarse to have seen the fault is inconclusive.
     """
 
     quantity: str
@@ -79,9 +80,13 @@ class Criterion:
             outcome = Outcome.WARNING
         else:
             outcome = Outcome.INCONCLUSIVE
-        if outcome is Outcome.WARNING and self.significance is not None:
+        if self.significance is not None:
             p_value = quantities[self.significance].value
-            if p_value is None or float(p_value) >= self.alpha:
+            certain = p_value is not None and float(p_value) < self.alpha
+            could_have_shown = quantity.interval is None or (
+                floor <= quantity.interval[0] and quantity.interval[1] <= ceiling
+            )
+            if not (certain if outcome is Outcome.WARNING else could_have_shown):
                 outcome = Outcome.INCONCLUSIVE
         limit = self.limit_text + (f" {quantity.unit}" if quantity.unit else "")
         return CriterionResult(

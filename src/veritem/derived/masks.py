@@ -12,7 +12,7 @@ from veritem.derived.contour import estimate_level, level_enclosing
 from veritem.derived.registry import derived
 from veritem.errors import NotApplicable
 from veritem.numerics.density_map import DensityMap
-from veritem.numerics.distance import bounding_box, dilate, signed_distance
+from veritem.numerics.distance import dilate, signed_distance
 from veritem.numerics.masks import ComponentRuns, label_components, raised_cosine_edge
 from veritem.results import format_number
 
@@ -22,8 +22,6 @@ DILATION = 2.0  # Å
 LARGEST_DISTANCE = 60.0  # Å
 # A softer edge mixes solvent in; a sharper one correlates Fourier coefficients.
 EDGE_WIDTH, EDGE_VOXELS = 6.0, 3.0  # Å, voxels
-# Room around the particle for the windows of local methods.
-CROP_PADDING, CROP_VOXELS = 30.0, 20  # Å, voxels
 
 
 @dataclass(frozen=True)
@@ -39,34 +37,6 @@ class ContourLevel:
     source: Literal["given", "estimated"]
     method: str
     particle_found: bool = True
-
-
-@dataclass(frozen=True)
-class CropBox:
-    """The part of the box that holds the particle and some room.
-
-    slices: z, y, x. shape: (nz, ny, nx) of the part. full_shape: of the whole box.
-    """
-
-    slices: tuple[slice, slice, slice]
-    shape: tuple[int, int, int]
-    full_shape: tuple[int, int, int]
-
-    def crop(self, values: NDArray) -> NDArray:
-        """The part of a volume on the full grid, contiguous."""
-        return np.ascontiguousarray(values[self.slices])
-
-    def crop_map(self, density_map: DensityMap) -> DensityMap:
-        """The part of the map, with the origin that keeps it in place."""
-        z, y, x = (s.start * density_map.pixel_size for s in self.slices)
-        ox, oy, oz = density_map.origin
-        return DensityMap(self.crop(density_map.data), density_map.pixel_size, (ox + x, oy + y, oz + z))
-
-    def paste(self, values: NDArray, fill: float = 0.0) -> NDArray:
-        """A volume on the full grid, `fill` outside the part."""
-        full = np.full(self.full_shape, fill, values.dtype)
-        full[self.slices] = values
-        return full
 
 
 @derived
@@ -125,12 +95,3 @@ def mask_distance(hard_mask: NDArray[np.bool_], density_map: DensityMap, threads
 def soft_mask(mask_distance: NDArray[np.float32], density_map: DensityMap) -> NDArray[np.float32]:
     """1 in the hard mask, falling to 0 as half a cosine over max(6 Å, 3 voxels) outside; (nz, ny, nx) float32."""
     return raised_cosine_edge(mask_distance, max(EDGE_WIDTH, EDGE_VOXELS * density_map.pixel_size))
-
-
-@derived
-def crop_box(hard_mask: NDArray[np.bool_], density_map: DensityMap) -> CropBox:
-    """The hard mask's bounding box with max(20 voxels, 30 Å) around it, as far as the map goes."""
-    padding = max(CROP_VOXELS, int(np.ceil(CROP_PADDING / density_map.pixel_size)))
-    slices = bounding_box(hard_mask, padding)
-    nz, ny, nx = (s.stop - s.start for s in slices)
-    return CropBox(slices, (nz, ny, nx), density_map.shape)

@@ -118,6 +118,8 @@ class Runner:
                 self.progress(Event("check reused", code, found))
             else:
                 to_do.append(planned)
+        if self.folder:
+            self.folder.begin(kept=stored)
         for position, planned in enumerate(to_do):
             result = self._run_check(planned)
             stored[result.code] = result
@@ -175,7 +177,7 @@ class Runner:
                 content = {
                     "outcome": Outcome.FAILED,
                     "reason": "The check itself failed; this says nothing about the map.",
-                    "error": _describe(error),
+                    "error": describe(error),
                 }
         result = CheckResult(
             **_page(check),
@@ -253,7 +255,7 @@ def _page(check: Check) -> dict[str, Any]:
     }
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Type and text of an error, and the place in Veritem where it arose."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if "veritem" in f.filename] or frames

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from veritem.errors import InputError
 from veritem.results import CheckResult, ValidationResult
@@ -48,13 +49,31 @@ class OutputFolder:
             for part in (path, path / "checks", path / "data", path / "maps"):
                 part.mkdir(parents=True, exist_ok=True)
             (path / MARKER).write_text(MARKER_TEXT)
-            for unfinished in path.rglob(".*.part"):
-                # What a run left that was killed while it wrote.
-                unfinished.unlink()
+            self._clear_unfinished()
         except OSError as error:
             raise InputError(
                 f"The output folder {path} cannot be written ({error.strerror}). Choose a folder of yours with -o."
             ) from error
+
+    def _clear_unfinished(self) -> None:
+        """Remove what a run left that was killed while it wrote; one that still runs keeps what is its own."""
+        for unfinished in self.path.rglob(".*.part"):
+            process = unfinished.suffixes[-2:-1]
+            number = process[0][1:] if process else ""
+            if number.isdigit() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
+                unfinished.unlink(missing_ok=True)
+
+    def begin(self, kept: Collection[str]) -> None:
+        """Remove what an earlier run left, but for the checks that are kept as they are.
+
+        Nothing of another map, or of other options, may stand beside the results of this run.
+        """
+        for stored in (self.path / "checks").glob("*.json"):
+            if stored.stem not in kept:
+                self.forget_check(stored.stem)
+        for old in (*self.path.glob("report.*"), *(self.path / "chimerax").glob("*.cxc")):
+            old.unlink(missing_ok=True)
+        (self.path / "results.json").unlink(missing_ok=True)
 
     def finished_check(self, code: str, fingerprint: str) -> CheckResult | None:
         """The stored result of a check, if its inputs, parameters and code are what they are now."""
@@ -71,13 +90,10 @@ class OutputFolder:
 
     def forget_check(self, code: str) -> None:
         """Remove what an earlier run left of a check."""
-        for path in [self.path / "checks" / f"{code}.json", *self.data_files(code)]:
+        for path in (self.path / "checks" / f"{code}.json", self.path / "data" / f"{code}.npz"):
             path.unlink(missing_ok=True)
         for path in (self.path / "maps").glob(f"{code}_*.mrc"):
             path.unlink()
-
-    def data_files(self, code: str) -> list[Path]:
-        return [p for p in [self.path / "data" / f"{code}.npz"] if p.exists()]
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> str:
         """Write arrays to data/<name>.npz; returns the path relative to the folder."""

@@ -17,7 +17,7 @@ from veritem._version import __version__
 from veritem.checks.base import Check
 from veritem.checks.overview import Overview, overview
 from veritem.checks.registry import CHECKS, LEVELS
-from veritem.errors import InputError, NotApplicable
+from veritem.errors import InputError
 from veritem.results import (
     CheckResult,
     Figure,
@@ -26,15 +26,15 @@ from veritem.results import (
     Problem,
     Provenance,
     Scene,
-    Severity,
     ValidationResult,
 )
 from veritem.run.cost import memory_problem, predict
-from veritem.run.execute import Event, MemoryWatch, Progress, Runner, code_sha256, silent
+from veritem.run.execute import Event, MemoryWatch, Progress, Runner, code_sha256, describe, silent
 from veritem.run.folder import OutputFolder
 from veritem.run.plan import make_plan
 from veritem.run.scene import write_scene
 from veritem.submission import ReceivedSubmission
+from veritem.submission.problems import ProblemList
 
 PACKAGES = ("numpy", "scipy", "numba", "gemmi", "mrcfile", "pydantic")
 
@@ -130,17 +130,15 @@ def _located(received: ReceivedSubmission, folder: OutputFolder | None) -> tuple
 
 
 def _overview(runner: Runner) -> tuple[Overview, tuple[Problem, ...]]:
-    """The input section. Where it cannot be drawn the report says so and goes on."""
+    """The input section. Where it cannot be drawn the report says so and goes on, whatever the reason."""
     try:
         seen = overview(runner.value("density_map"), runner.value("contour_level"), runner.value("view_map"))
-    except NotApplicable as error:
-        problem = Problem(
-            code="IN-11",
-            severity=Severity.WARNING,
-            field="contour_level",
-            found=f"No picture of the map could be made: {error}.",
-            expected="A contour level encloses the particle.",
-            action="Give one with --contour-level.",
+    except Exception as error:
+        problem = ProblemList("map").warning(
+            "IN-32",
+            f"No picture of the map could be made: {describe(error)}",
+            "Slices, projections and a surface at the contour level.",
+            "Read the checks below; if one of them failed for the same reason, please report it with this message.",
         )
         return Overview((), {}), (problem,)
     figures: list[Figure] = list(seen.figures)
@@ -156,7 +154,8 @@ def _scene(runner: Runner, results: tuple[CheckResult, ...]) -> Scene | None:
         return None
     try:
         view, level = runner.value("view_map"), runner.value("contour_level").value
-    except NotApplicable:
+    except Exception:
+        # The input section has said so, with the reason: it needs the same two.
         return None
     return write_scene(view, level, results, runner.folder)
 
@@ -171,8 +170,8 @@ def _parameters(received: ReceivedSubmission, runner: Runner) -> dict[str, Any]:
     }
     try:
         level = runner.value("contour_level")
-    except NotApplicable as error:
-        parameters["contour_level"] = {"value": None, "source": "none", "method": str(error)}
+    except Exception as error:
+        parameters["contour_level"] = {"value": None, "source": "none", "method": describe(error)}
     else:
         parameters["contour_level"] = {"value": level.value, "source": level.source, "method": level.method}
     return parameters

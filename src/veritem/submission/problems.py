@@ -138,6 +138,11 @@ PROBLEMS: dict[str, ProblemKind] = {
         "What the checks need is predicted from the number of voxels and compared with the memory that is free. "
         "The run is tried all the same.",
     ),
+    "IN-32": ProblemKind(
+        "The map could not be drawn",
+        (WARNING,),
+        "The pictures of the input need a contour level and the part of the map above it. The checks go on without.",
+    ),
 }
 
 
