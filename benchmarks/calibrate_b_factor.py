@@ -29,6 +29,7 @@ from veritem.checks.level_0.local_occupancy import LocalOccupancy
 from veritem.derived import load_all
 from veritem.errors import Inconclusive, NotApplicable
 from veritem.numerics.density_map import DensityMap
+from veritem.numerics.masks import label_components
 from veritem.numerics.statistics import binomial_interval
 from veritem.simulation.half_maps import SimulatedMap, simulate_map
 from veritem.simulation.models import AtomicModel, ideal_protein, load_model
@@ -137,13 +138,14 @@ def evaluate(case: Case, folder: Path) -> dict[str, Any]:
     clock = time.perf_counter()
     if case.kind == "noise":
         rng = np.random.default_rng(case.seed)
-        data = low_passed_noise((96, 96, 96), 1.0, case.resolution, rng)
+        data = low_passed_noise((96, 96, 96), 1.0, case.resolution, 1.0, rng)
         values = Values(
             density_map=DensityMap(data, 1.0), reported_resolution=case.resolution,
             given_contour_level=float(2.0 * data.std()), seed=case.seed,
         )  # fmt: skip
         # A contour level as an author of noise would choose it; the mask is whatever hangs together.
         values.known["hard_mask"] = _ball(data.shape, 20.0)
+        values.known["components"] = label_components(values.known["hard_mask"])
         for check in (GlobalBFactor(), LocalBFactor(), LocalOccupancy()):
             record[check.code] = values.run(check)[1]
     else:
@@ -205,7 +207,8 @@ def one_of_four(case: Case, folder: Path) -> dict[str, Any]:
     simulated = simulate(case, model, occupancy=np.where(weak, case.planted, 1.0))
     values = Values(
         density_map=simulated.density_map, reported_resolution=case.resolution,
-        molecular_weight=model.molecular_weight, seed=case.seed,
+        # As an author sets it who wants to see the weak subunit too.
+        given_contour_level=0.5 * simulated.truth.contour_level, seed=case.seed,
     )  # fmt: skip
     measurement, outcome = values.run(LocalOccupancy())
     found: dict[str, Any] = {"0.g": outcome}

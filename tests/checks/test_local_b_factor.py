@@ -7,6 +7,7 @@ import pytest
 
 from tests.checks.by_name import Values
 from veritem.checks.level_0.local_b_factor import LocalBFactor
+from veritem.derived.masks import ContourLevel
 from veritem.errors import Inconclusive, NotApplicable
 from veritem.numerics.density_map import DensityMap
 from veritem.results import HistogramFigure, ImageFigure, SurfaceFigure
@@ -90,7 +91,7 @@ def test_noise_has_no_local_b_factor():
     inputs = Values(density_map=DensityMap(data, 1.0), reported_resolution=3.0)
     z, y, x = np.meshgrid(*(np.arange(80) - 40,) * 3, indexing="ij")
     inputs.known["hard_mask"] = z**2 + y**2 + x**2 < 18**2
-    inputs.known["contour_level"] = type("Level", (), {"value": 1.0})()
+    inputs.known["contour_level"] = ContourLevel(1.0, "given", "")
     with pytest.raises(Inconclusive, match="noise"):
         inputs.measure(LocalBFactor())
 

@@ -7,16 +7,18 @@ import pytest
 
 from tests.checks.by_name import Values
 from veritem.checks.level_0.local_occupancy import LocalOccupancy
+from veritem.derived.masks import ContourLevel
 from veritem.errors import Inconclusive, NotApplicable
 from veritem.numerics.density_map import DensityMap
+from veritem.numerics.masks import label_components
 from veritem.results import HistogramFigure, ImageFigure, SurfaceFigure
 from veritem.simulation.half_maps import SimulatedMap, simulate_map
 from veritem.simulation.models import AtomicModel, ideal_protein
 from veritem.simulation.noise import low_passed_noise
 
 
-def tetramer(seed: int = 2) -> AtomicModel:
-    return ideal_protein(residues=400, subunits=4, seed=seed)
+def tetramer(seed: int = 2, residues: int = 340) -> AtomicModel:
+    return ideal_protein(residues=residues, subunits=4, seed=seed)
 
 
 def deposited(model: AtomicModel, occupancy: float, resolution: float = 3.2, seed: int = 1) -> SimulatedMap:
@@ -55,7 +57,7 @@ def test_a_subunit_at_0_4_is_seen(inside):
 
     inside: with a contour low enough to hold the weak subunit in the mask, or so high that it is cut away.
     """
-    model = tetramer()
+    model = tetramer(residues=400)
     simulated = deposited(model, 0.4)
     level = 0.5 * simulated.truth.contour_level if inside else simulated.truth.contour_level
     measurement, verdict = values(simulated, level=level).judged(LocalOccupancy())
@@ -70,7 +72,8 @@ def test_a_subunit_at_0_4_is_seen(inside):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_particle_that_is_all_there_passes(seed):
     model = tetramer(seed)
-    measurement, verdict = values(deposited(model, 1.0, seed=seed)).judged(LocalOccupancy())
+    simulated = deposited(model, 1.0, seed=seed)
+    measurement, verdict = values(simulated, level=0.5 * simulated.truth.contour_level).judged(LocalOccupancy())
     assert verdict.outcome.value == "pass"
     assert measurement.low_volume.value == 0.0
     assert all(abs(part.occupancy - 1.0) < 0.2 for part in measurement.parts)
@@ -84,7 +87,7 @@ def test_blur_is_not_absence():
     model = tetramer()
     b_factors = np.where(model.chains == 0, 110.0, 30.0)
     simulated = simulate_map(
-        model, 128, 1.1, resolution=3.2, b_factor=60.0, sharpen=60.0, atomic_b_factor=b_factors, occupancy=1.0
+        model, 116, 1.1, resolution=3.2, b_factor=60.0, sharpen=60.0, atomic_b_factor=b_factors, occupancy=1.0
     )
     measurement, verdict = values(simulated, level=0.6 * simulated.truth.contour_level).judged(LocalOccupancy())
     weak, _ = by_subunit(measurement, model)
@@ -98,7 +101,8 @@ def test_noise_has_no_occupancy():
     inputs = Values(density_map=DensityMap(data, 1.0), reported_resolution=3.0)
     z, y, x = np.meshgrid(*(np.arange(80) - 40,) * 3, indexing="ij")
     inputs.known["hard_mask"] = z**2 + y**2 + x**2 < 24**2
-    inputs.known["contour_level"] = type("Level", (), {"value": 1.0})()
+    inputs.known["contour_level"] = ContourLevel(1.0, "given", "")
+    inputs.known["components"] = label_components(inputs.known["hard_mask"])
     with pytest.raises(Inconclusive, match="noise"):
         inputs.measure(LocalOccupancy())
 
@@ -114,6 +118,20 @@ def test_a_masked_map_cannot_pass():
     measurement, verdict = inputs.judged(LocalOccupancy())
     assert verdict.outcome.value == "inconclusive"
     assert measurement.plateau_over_noise.value is None
+
+
+def test_a_particle_in_pieces_is_undecided():
+    """A contour so high that two thirds of the voxels above it lie outside the largest piece: no evidence, no pass."""
+    model = tetramer()
+    simulated = deposited(model, 1.0)
+    inputs = values(simulated, level=2.2 * simulated.truth.contour_level)
+    sizes = inputs["components"].sizes
+    assert sizes[0] < 0.8 * sizes.sum(), "the contour should break the particle"
+    try:
+        _, verdict = inputs.judged(LocalOccupancy())
+    except (NotApplicable, Inconclusive):
+        return  # the piece is too small, or drowned in what was taken for noise: it declined, which is as honest
+    assert verdict.outcome.value == "inconclusive"
 
 
 def test_what_it_does_not_apply_to():

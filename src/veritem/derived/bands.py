@@ -37,7 +37,7 @@ COARSEST_PIXEL = 3.0  # Å
 # Centres of the bands whose power is the strength of a place, 1/Å: 13 to 6.5 Å.
 STRENGTH_FROM, STRENGTH_TO = 0.075, 0.155
 # Weak parts are looked for up to so far from the particle (Å), from so large on (Å³).
-WEAK_REACH, WEAK_LEAST = 100.0, 20_000.0
+WEAK_REACH, WEAK_LEAST = 100.0, 10_000.0
 # A local B needs so many neighbouring bands that span so much in frequency.
 LEAST_BANDS, LEAST_SPAN = 4, 1.5
 

@@ -250,12 +250,18 @@ def _contacts(labels, count, strength, density):
 
 
 def segment(
-    density: NDArray[np.float32], inside: NDArray[np.bool_], smallest: int
+    density: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    smallest: int,
+    strength: NDArray | None = None,
+    likeness: float = 0.35,
 ) -> tuple[NDArray[np.int32], int]:
     """Split a region into the basins of a smooth density: each voxel goes uphill to its maximum (a watershed).
 
     density: (nz, ny, nx), smooth on the scale of the parts that are wanted. inside: where.
     smallest: voxels; smaller basins join the neighbour with which they share most density along the border.
+    strength: (nz, ny, nx); if given, neighbours are weighed by exp(-(difference of ln mean strength / likeness)²), so
+        that a weak part joins weak parts rather than a strong neighbour in which it would be lost.
     Returns labels (nz, ny, nx) int32, -1 outside and 0 ... n - 1 inside, and n.
     """
     parent = np.empty(density.size, np.int64)
@@ -267,24 +273,31 @@ def segment(
     if count == 0:
         return labels.reshape(density.shape), 0
     sizes = np.bincount(labels[known], minlength=count).astype(float)
-    strength = np.zeros((count, count))
-    _contacts(labels.reshape(density.shape), count, strength, density)
+    if strength is None:
+        total = sizes.copy()
+    else:
+        total = np.maximum(np.bincount(labels[known], strength.ravel()[known], minlength=count), 1e-6 * sizes)
+    members = sizes.copy()
+    contact = np.zeros((count, count))
+    _contacts(labels.reshape(density.shape), count, contact, density)
     target = np.arange(count)
     alive = np.ones(count, bool)
     while alive.sum() > 1:
         least = int(np.argmin(np.where(alive, sizes, np.inf)))
         if sizes[least] >= smallest:
             break
-        row = np.where(alive, strength[least], -1.0)
+        difference = np.log(total / members) - np.log(total[least] / members[least])
+        row = np.where(alive, contact[least] * np.exp(-np.minimum((difference / likeness) ** 2, 600.0)), -1.0)
         row[least] = -1.0
         into = int(np.argmax(row))
         if row[into] <= 0.0:
             sizes[least] = np.inf  # an island: nothing to join, it stays as it is
             continue
-        strength[into] += strength[least]
-        strength[:, into] += strength[:, least]
-        strength[into, into] = 0.0
-        sizes[into] += sizes[least]
+        contact[into] += contact[least]
+        contact[:, into] += contact[:, least]
+        contact[into, into] = 0.0
+        for amount in (sizes, members, total):
+            amount[into] += amount[least]
         alive[least] = False
         target[target == least] = into
     final = np.unique(target[labels[known]], return_inverse=True)[1]

@@ -15,6 +15,7 @@ from veritem.derived.bands import STRENGTH_FROM, STRENGTH_TO, WEAK_LEAST, BandBa
 from veritem.derived.masks import ContourLevel
 from veritem.derived.noise import NoiseRegion
 from veritem.errors import Inconclusive, NotApplicable
+from veritem.numerics.density_map import DensityMap
 from veritem.numerics.fourier import gaussian_filter
 from veritem.numerics.guinier import ReferenceSpectrum
 from veritem.numerics.local import (
@@ -28,6 +29,7 @@ from veritem.numerics.local import (
     density_mode,
     segment,
 )
+from veritem.numerics.masks import ComponentRuns
 from veritem.results import Column, DerivedMap, Figure, Quantity, Reference, Table
 
 COARSEST_REPORTED = 8.0  # Å
@@ -41,9 +43,11 @@ LEAST_VOLUME = 30_000.0  # Å³ of the whole particle: a few windows
 # (benchmarks/calibrate_b_factor.py): folds differ in how strong they are between 13 and 6.5 Å.
 SEGMENT_SCATTER = 0.07
 LOW = 0.5
+# Share of the volume above the contour level, dust left out, that the mask's one component must hold.
+LEAST_WHOLE = 0.8
 # Weak parts outside the mask: where the map has this occupancy or more, and farther from the mask than the window of
 # what is inside reaches.
-GHOST, GHOST_AWAY = 0.25, 9.0  # -, Å
+GHOST, GHOST_AWAY = 0.25, 6.0  # -, Å
 
 
 @dataclass(frozen=True)
@@ -143,11 +147,13 @@ class LocalOccupancy(Check):
 
     def measure(  # type: ignore[override]
         self,
+        density_map: DensityMap,
         band_bank: BandBank,
         local_lines: LocalLines | None,
         reference_spectrum: ReferenceSpectrum,
         noise_region: NoiseRegion,
         contour_level: ContourLevel,
+        components: ComponentRuns,
         reported_resolution: float,
         seed: int,
         threads: int,
@@ -186,8 +192,10 @@ class LocalOccupancy(Check):
         noise_part = bank.noise_error * noise_level / plateau
         weak, excess = _weak_parts(bank, deep, inside, threads)
         smooth = gaussian_filter(bank.density.data, SMOOTHING / bank.density.pixel_size, threads)
-        labels, count = segment(smooth, inside | weak, int(SMALLEST / voxel))
-        weak = _trimmed(labels, count, inside, excess, int(SMALLEST / voxel))
+        everywhere = excess.copy()
+        everywhere[inside] = ratio
+        labels, count = segment(smooth, inside | weak, int(SMALLEST / voxel), np.maximum(everywhere, 1e-3))
+        weak = _trimmed(labels, count, inside, excess, int(WEAK_LEAST / voxel))
         filling = gaussian_filter(weak.astype(np.float32), bank.window / bank.density.pixel_size, threads)
         labels[~(inside | weak)] = -1
         found = np.flatnonzero(weak)
@@ -196,8 +204,8 @@ class LocalOccupancy(Check):
         in_mask = np.arange(index.size) < bank.index.size
         parts = _measure_segments(bank, index, labels.ravel()[index], count, all_ratio, in_mask, noise_part, rng)
         occupancy = np.sqrt(np.maximum(ratio, 0.0)).astype(np.float32)
-        shown = np.full(bank.density.data.size, np.nan, np.float32)
-        shown[index] = np.sqrt(np.maximum(all_ratio, 0.0))
+        volume_of = np.full(bank.density.data.size, np.nan, np.float32)
+        volume_of[index] = np.sqrt(np.maximum(all_ratio, 0.0))
         low_share = 100.0 * sum(p.share for p in parts if p.high < LOW)
         possible = 100.0 * sum(p.share for p in parts if p.low < LOW)
         weakest = min(parts, key=lambda p: p.occupancy)
@@ -205,12 +213,20 @@ class LocalOccupancy(Check):
         medians = bootstrap_quantile(occupancy.astype(float), blocks, 0.5, rng, block_inflation(BLOCK, bank.reach))
         low, high = (float(v) for v in np.percentile(medians, [2.5, 97.5]))
         caveats, undecided = [], ""
+        # Dust does not count: a piece that does could be a small domain.
+        bodies = components.sizes[components.sizes * density_map.voxel_volume > 0.25 * SMALLEST]
+        whole = float(components.sizes[0] / max(bodies.sum(), components.sizes[0]))
         if not noise_region.available:
             caveats.append(
                 f"The noise could not be measured ({noise_region.reason.rstrip('.')}), so none was taken off: weak "
                 "parts are weaker still than shown."
             )
             undecided = "The noise could not be measured, and noise may stand in for density in weak parts"
+        elif whole < LEAST_WHOLE:
+            undecided = (
+                f"The mask holds {100 * whole:.0f} % of what lies above the contour level: the particle is in pieces "
+                "there, and what the mask leaves out was taken for noise or weighed as weak. Give a lower contour level"
+            )
         elif possible > 10.0 >= low_share:
             undecided = (
                 f"{possible:.0f} % of the particle lies in segments that may have less than half of the usual "
@@ -243,7 +259,7 @@ class LocalOccupancy(Check):
             undecided=undecided,
             caveats=tuple(caveats),
             parts=parts,
-            occupancy=shown.reshape(bank.density.shape),
+            occupancy=volume_of.reshape(bank.density.shape),
             inside_values=occupancy,
             index=index,
             labels=labels,
