@@ -37,9 +37,7 @@ def deposited(planted: float, box: int = 104, noise: float = RESOLUTION, seed: i
 
 
 def values(density_map: DensityMap, resolution: float | None = RESOLUTION) -> Values:
-    return Values(
-        density_map=density_map, reported_resolution=resolution, molecular_weight=protein().molecular_weight
-    )
+    return Values(density_map=density_map, reported_resolution=resolution, molecular_weight=protein().molecular_weight)
 
 
 @pytest.mark.parametrize("planted", [30.0, 0.0, -60.0, -150.0, -400.0])
@@ -56,9 +54,7 @@ def test_a_planted_b_factor_is_recovered(planted, name, real_data):
         model, 110, PIXEL_SIZE, resolution=RESOLUTION, b_factor=blur, sharpen=planted + ATOMIC_B + blur,
         atomic_b_factor=ATOMIC_B, occupancy=1.0, seed=2,
     ).density_map  # fmt: skip
-    inputs = Values(
-        density_map=density_map, reported_resolution=RESOLUTION, molecular_weight=model.molecular_weight
-    )
+    inputs = Values(density_map=density_map, reported_resolution=RESOLUTION, molecular_weight=model.molecular_weight)
     measurement = inputs.measure(GlobalBFactor())
     low, high = measurement.b_factor.interval
     assert abs(measurement.b_factor.value - planted) <= 0.1 * abs(planted) or low <= planted <= high

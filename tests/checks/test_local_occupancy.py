@@ -112,9 +112,7 @@ def test_a_masked_map_cannot_pass():
     simulated = deposited(tetramer(), 1.0)
     mask = simulated.truth.mask.astype(np.float32)
     masked = DensityMap(simulated.density_map.data * mask, 1.1, simulated.density_map.origin)
-    inputs = Values(
-        density_map=masked, reported_resolution=3.2, molecular_weight=simulated.model.molecular_weight
-    )
+    inputs = Values(density_map=masked, reported_resolution=3.2, molecular_weight=simulated.model.molecular_weight)
     measurement, verdict = inputs.judged(LocalOccupancy())
     assert verdict.outcome.value == "inconclusive"
     assert measurement.plateau_over_noise.value is None

@@ -105,9 +105,7 @@ def test_a_part_keeps_density_in_its_place():
     ox, oy, oz = plan.origin((0.0, 0.0, 0.0), pixel_size)
     axes = [o + np.arange(n) * plan.pixel_size for o, n in zip((oz, oy, ox), plan.shape, strict=True)]
     weight = np.where(part > 0.05, part, 0.0).astype(float)
-    found = [
-        (weight.sum(axis=tuple(a for a in range(3) if a != k)) * axes[k]).sum() / weight.sum() for k in range(3)
-    ]
+    found = [(weight.sum(axis=tuple(a for a in range(3) if a != k)) * axes[k]).sum() / weight.sum() for k in range(3)]
     assert np.allclose(found, centre, atol=0.02)
     # The voxel nearest the peak is at most half a voxel off along each axis.
     farthest = 3 * (plan.pixel_size / 2) ** 2

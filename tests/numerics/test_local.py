@@ -33,9 +33,7 @@ def planted_powers(b_factors: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("planted", [30.0, -60.0, -150.0, -400.0])
 def test_a_planted_b_factor_is_found(planted):
     """Exact powers of one B-factor everywhere: two rounds of linearising about the median leave less than 0.5 Å²."""
-    lines = local_guinier(
-        planted_powers(np.full(10, planted)), BANDS, np.zeros(5), FREEDOM, 0.0, reference_spectrum()
-    )
+    lines = local_guinier(planted_powers(np.full(10, planted)), BANDS, np.zeros(5), FREEDOM, 0.0, reference_spectrum())
     assert np.allclose(lines.b_factor, planted, atol=0.5)
 
 

@@ -102,9 +102,7 @@ def choose_bands(limit: float) -> tuple[Band, ...]:
     half_width = float(np.clip((limit - FIRST) / 5.0, NARROWEST, WIDEST))
     steps = np.arange(-10, 400)
     centres = FIRST + half_width * steps
-    return tuple(
-        Band(float(c), half_width) for c in centres if c >= LOWEST and c + half_width <= limit * (1 + 1e-6)
-    )
+    return tuple(Band(float(c), half_width) for c in centres if c >= LOWEST and c + half_width <= limit * (1 + 1e-6))
 
 
 @derived
@@ -227,9 +225,7 @@ def _block_means(data: NDArray, step: int) -> NDArray[np.float32]:
     return cut.reshape(nz, step, ny, step, nx, step).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
-def _depth(
-    mask_distance: NDArray[np.float32], part: DensityMap, density_map: DensityMap
-) -> NDArray[np.float32]:
+def _depth(mask_distance: NDArray[np.float32], part: DensityMap, density_map: DensityMap) -> NDArray[np.float32]:
     """Å inside the hard mask at the voxels of the part (negative outside), by linear interpolation."""
     axes = []
     for axis, n in enumerate(part.shape):

@@ -131,7 +131,9 @@ def plan_resampling(
         taken.append(size)
         shape.append(units * b)
     return Resampling(
-        (start[0], start[1], start[2]), (taken[0], taken[1], taken[2]), (shape[0], shape[1], shape[2]),
+        (start[0], start[1], start[2]),
+        (taken[0], taken[1], taken[2]),
+        (shape[0], shape[1], shape[2]),
         pixel_size * a / b,
     )
 

@@ -103,11 +103,11 @@ class GlobalBFactor(Check):
     criteria = (
         Criterion(
             quantity="surely_above",
-            text="The map is not oversharpened: its amplitudes do not surely rise, nor surely fall less than a "
-            "protein's at rest (B wholly above 0 Å²)",
+            text="The map is not oversharpened: B is not above 0 Å² beyond doubt",
             at_most=0.0,
             because="A protein at rest has B = 0 and no reconstruction decays less; sharpening until the Guinier "
-            "plot is flat, the usual rule, is allowed. The lower end of the 95 % interval decides",
+            "plot is flat, the usual rule, is allowed. The lower end of the 95 % interval decides, of B or of the plain "
+            "plot's B, whichever is lower",
             warning="The map is oversharpened: B is at least {value}. High frequencies are stronger than in a "
             "protein without any motion, and rise above a flat Guinier plot.",
             causes=(
@@ -150,8 +150,7 @@ class GlobalBFactor(Check):
                 "The resolution was reported for another map, or for a part of this one",
                 "The pixel size does not match",
             ),
-            advice="Deposit the map filtered at the resolution that is claimed, or report the resolution of this "
-            "map.",
+            advice="Deposit the map filtered at the resolution that is claimed, or report the resolution of this map.",
         ),
     )
     references = (
@@ -255,24 +254,36 @@ class GlobalBFactor(Check):
         ends_at = 1.0 / (density_map.nyquist if end is None else end.half)
         return GlobalBFactorMeasurement(
             b_factor=Quantity(
-                label="B-factor of the map", value=line.b_factor, unit="Å²", interval=(low, high), confidence=0.95,
+                label="B-factor of the map",
+                value=line.b_factor,
+                unit="Å²",
+                interval=(low, high),
+                confidence=0.95,
                 note="negative: amplitudes decay; the spectrum of protein at rest is taken off",
             ),
             plain_b_factor=Quantity(
-                label="B-factor of the plain Guinier plot", value=plain.b_factor, unit="Å²",
-                interval=(plain_low, plain_high), confidence=0.95,
+                label="B-factor of the plain Guinier plot",
+                value=plain.b_factor,
+                unit="Å²",
+                interval=(plain_low, plain_high),
+                confidence=0.95,
                 note="the protein's own spectrum left in, as refinement programs do",
             ),
             surely_above=Quantity(
-                label="B is surely above (97.5 %)", value=surely, unit="Å²",
+                label="B is surely above (97.5 %)",
+                value=surely,
+                unit="Å²",
                 note="the lower of the two intervals' lower ends",
             ),
             fit_from=Quantity(label="Fit from", value=float(1.0 / f[0]), unit="Å"),
             fit_to=Quantity(label="Fit to", value=float(1.0 / f[-1]), unit="Å"),
             shells=Quantity(label="Shells in the fit", value=int(used.sum())),
             map_ends_at=Quantity(
-                label="The map's amplitudes end at", value=float(ends_at), unit="Å",
-                note="no end found up to the finest that the pixel size holds" if end is None
+                label="The map's amplitudes end at",
+                value=float(ends_at),
+                unit="Å",
+                note="no end found up to the finest that the pixel size holds"
+                if end is None
                 else "where amplitudes are half of their trend",
             ),
             end_over_reported=Quantity(
@@ -353,9 +364,7 @@ def _shells_with_signal(spectrum: MapSpectrum, in_range: NDArray) -> tuple[NDArr
     return used, np.nan_to_num(ratio, nan=np.inf)
 
 
-def _lowest_shift(
-    frequency: NDArray, variance: NDArray, resolution: float, reference: ReferenceSpectrum
-) -> float:
+def _lowest_shift(frequency: NDArray, variance: NDArray, resolution: float, reference: ReferenceSpectrum) -> float:
     """How much lower B could be (Å², at most 0) if the map held the noise that its resolution allows."""
     shifts = [0.0]
     for raw in RAW_B_FACTORS:
@@ -395,8 +404,10 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
     corrected = 0.5 * np.log(spectrum.signal[positive]) - m.reference.at(frequency[positive])
     # The corrected curve has a level of its own; it is drawn so that it meets the map's at the start of the fit.
     start = int(np.flatnonzero(m.used)[0])
-    shift = 0.5 * np.log(spectrum.signal[start]) - level - (
-        0.5 * np.log(spectrum.signal[start]) - m.reference.at(frequency[start : start + 1])[0]
+    shift = (
+        0.5 * np.log(spectrum.signal[start])
+        - level
+        - (0.5 * np.log(spectrum.signal[start]) - m.reference.at(frequency[start : start + 1])[0])
     )
     series.append(
         Series(
@@ -422,7 +433,9 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
     markers = [
         Marker(axis="x", value=float(fitted[0] ** 2), end=float(fitted[-1] ** 2), label="range of the fit"),
         Marker(
-            axis="x", value=1.0 / m.reported_resolution**2, role="reported",
+            axis="x",
+            value=1.0 / m.reported_resolution**2,
+            role="reported",
             label=f"reported {m.reported_resolution:.3g} Å",
         ),
     ]

@@ -25,7 +25,7 @@ from veritem.numerics.local import (
     local_guinier,
     slope_of,
 )
-from veritem.results import DerivedMap, Figure, Quantity, Reference
+from veritem.results import DerivedMap, Figure, Quantity, Reference, format_number
 
 COARSEST_REPORTED = 5.5  # Å: four bands from 10 Å on that span a factor of 1.5 do not fit below
 BLOCK = 15.0  # Å
@@ -93,7 +93,7 @@ class LocalBFactor(Check):
     criteria = (
         Criterion(
             quantity="surely_above",
-            text="The map is not oversharpened as a whole: the median local B is not surely above 0 Å²",
+            text="The map is not oversharpened as a whole: the median local B is not above 0 Å² beyond doubt",
             at_most=0.0,
             because="A protein at rest has B = 0 and no reconstruction decays less; sharpening until the Guinier "
             "plot is flat, the usual rule, is allowed. The lower end of the 95 % interval decides",
@@ -219,20 +219,30 @@ class LocalBFactor(Check):
                 label="Median local B-factor", value=median, unit="Å²", interval=(low, high), confidence=0.95
             ),
             surely_above=Quantity(
-                label="Median B is surely above (97.5 %)", value=surely, unit="Å²",
+                label="Median B is surely above (97.5 %)",
+                value=surely,
+                unit="Å²",
                 note="after taking off what a flat Guinier plot would show",
             ),
             interquartile_range=Quantity(
-                label="Interquartile range", value=float(quartiles[2] - quartiles[1]), unit="Å²",
-                interval=(float(quartiles[1]), float(quartiles[2])), note="the interval holds the quartiles themselves",
+                label="Interquartile range",
+                value=float(quartiles[2] - quartiles[1]),
+                unit="Å²",
+                interval=(float(quartiles[1]), float(quartiles[2])),
+                note="the interval holds the quartiles themselves",
             ),
             range_95=Quantity(
-                label="Range of 95 % of the local values", value=float(quartiles[3] - quartiles[0]), unit="Å²",
-                interval=(float(quartiles[0]), float(quartiles[3])), note="from the 2.5th to the 97.5th percentile",
+                label="Range of 95 % of the local values",
+                value=float(quartiles[3] - quartiles[0]),
+                unit="Å²",
+                interval=(float(quartiles[0]), float(quartiles[3])),
+                note="from the 2.5th to the 97.5th percentile",
             ),
             standard_error=Quantity(
-                label="Standard error of one local B (median)", value=float(np.median(lines.standard_error[known])),
-                unit="Å²", digits=2,
+                label="Standard error of one local B (median)",
+                value=float(np.median(lines.standard_error[known])),
+                unit="Å²",
+                digits=2,
             ),
             determinable=Quantity(
                 label="Part of the particle where B is determinable",
@@ -241,7 +251,8 @@ class LocalBFactor(Check):
                 note="" if measured_noise else "needs the noise, which could not be measured",
             ),
             bands=Quantity(
-                label="Bands", value=len(bands),
+                label="Bands",
+                value=len(bands),
                 note=f"centred from {1 / centres[0]:.3g} Å to {1 / centres[-1]:.3g} Å",
             ),
             window=Quantity(label="Standard deviation of the widest window", value=bank.window, unit="Å"),
@@ -257,8 +268,8 @@ class LocalBFactor(Check):
         spread = m.range_95.interval
         assert spread is not None
         text = (
-            f"The median local B is {m.median_b_factor.text()}; 95 % of the particle lies between {spread[0]:.0f} and "
-            f"{spread[1]:.0f} Å²"
+            f"The median local B is {m.median_b_factor.text()}; 95 % of the particle lies between "
+            f"{format_number(round(spread[0]))} and {format_number(round(spread[1]))} Å²"
         )
         if m.determinable.value is not None:
             text += f", determined in {m.determinable.text()} of it"

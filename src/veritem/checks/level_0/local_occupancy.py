@@ -243,12 +243,17 @@ class LocalOccupancy(Check):
                 note="the interval's upper end counts the segments that may be below 0.5",
             ),
             median_occupancy=Quantity(
-                label="Median local occupancy", value=float(np.median(occupancy)), interval=(low, high),
-                confidence=0.95, note="1 is what most of the particle has, by definition",
+                label="Median local occupancy",
+                value=float(np.median(occupancy)),
+                interval=(low, high),
+                confidence=0.95,
+                note="1 is what most of the particle has, by definition",
             ),
             lowest_segment=Quantity(
-                label="Occupancy of the weakest segment", value=weakest.occupancy,
-                interval=(weakest.low, weakest.high), confidence=0.95,
+                label="Occupancy of the weakest segment",
+                value=weakest.occupancy,
+                interval=(weakest.low, weakest.high),
+                confidence=0.95,
                 note=f"{100 * weakest.share:.2g} % of the particle",
             ),
             segments=Quantity(label="Segments", value=len(parts)),
@@ -297,8 +302,13 @@ class LocalOccupancy(Check):
                 ),
                 rows=tuple(
                     (
-                        round(p.volume, -2), round(100 * p.share, 1), round(p.occupancy, 2), round(p.low, 2),
-                        round(p.high, 2), p.inside, *(round(c, 1) for c in p.centre),
+                        round(p.volume, -2),
+                        round(100 * p.share, 1),
+                        round(p.occupancy, 2),
+                        round(p.low, 2),
+                        round(p.high, 2),
+                        p.inside,
+                        *(round(c, 1) for c in p.centre),
                     )
                     for p in sorted(measurement.parts, key=lambda p: p.occupancy)[:20]
                 ),
@@ -398,9 +408,7 @@ def _relative_power(
     weights /= weights.sum()
     total = np.zeros(bank.index.size)
     noise_level = 0.0
-    for power, noise, w, base, square in zip(
-        bank.powers[chosen], bank.noise[chosen], weights, level, x, strict=True
-    ):
+    for power, noise, w, base, square in zip(bank.powers[chosen], bank.noise[chosen], weights, level, x, strict=True):
         total += w * (power - noise) * np.exp(-2.0 * base - 0.5 * square * shift)
         noise_level += w * noise * float(np.exp(-2.0 * base))
     inside = np.zeros(bank.density.data.size, np.float32)
