@@ -106,8 +106,8 @@ class GlobalBFactor(Check):
             text="The map is not oversharpened: B is not above 0 Å² beyond doubt",
             at_most=0.0,
             because="A protein at rest has B = 0 and no reconstruction decays less; sharpening until the Guinier "
-            "plot is flat, the usual rule, is allowed. The lower end of the 95 % interval decides, of B or of the plain "
-            "plot's B, whichever is lower",
+            "plot is flat, the usual rule, is allowed. The lower end of the 95 % interval decides, that of B or of the "
+            "plain plot's B, whichever is lower",
             warning="The map is oversharpened: B is at least {value}. High frequencies are stronger than in a "
             "protein without any motion, and rise above a flat Guinier plot.",
             causes=(
