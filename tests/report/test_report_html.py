@@ -104,9 +104,13 @@ def test_vendored_files_are_those_that_were_reviewed_and_carry_their_licence():
     for entry in manifest:
         assert hashlib.sha256((ASSETS / entry["file"]).read_bytes()).hexdigest() == entry["sha256"], entry["file"]
         assert (ASSETS / entry["licence_file"]).stat().st_size > 500
+        for bundled in entry.get("bundled", ()):
+            # Each work inside the bundle stands in the file of licences and in NOTICE.
+            assert bundled["name"] in (ASSETS / entry["bundled_licence_file"]).read_text()
+            assert bundled["name"] in (Path(__file__).parents[2] / "NOTICE").read_text()
     ours = {"report.css", "plots.js", "viewer.js", "vendored.json"}
     present = {p.relative_to(ASSETS).as_posix() for p in ASSETS.rglob("*") if p.is_file()}
-    licences = {entry["licence_file"] for entry in manifest}
+    licences = {entry[key] for entry in manifest for key in ("licence_file", "bundled_licence_file") if key in entry}
     assert present == ours | licences | {entry["file"] for entry in manifest}
 
 

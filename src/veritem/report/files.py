@@ -1,32 +1,19 @@
-"""Files that appear whole or not at all, and the arrays that figures are drawn from."""
+"""The text files of a report, and the arrays that its figures are drawn from."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veritem.errors import VeritemError
+from veritem.files import whole_file
 
 
 class MissingData(VeritemError):
     """The arrays of a figure are not beside the report, or not readable. The text names the file."""
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; rename it into place only when the writing succeeded."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> Path:

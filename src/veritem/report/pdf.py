@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import typst
 
+from veritem.files import whole_file
 from veritem.report import content
 from veritem.report.chimerax import command_file
 from veritem.report.figures import FONTS
-from veritem.report.files import whole_file
 from veritem.report.illustrations import Illustration, illustrate
 from veritem.results import CheckResult, CriterionResult, Outcome, Quantity, ValidationResult
 

@@ -18,8 +18,9 @@ import psutil
 
 from veritem.checks.base import Check, MapOutput, judge, quantities_of
 from veritem.errors import Inconclusive, NotApplicable, VeritemError
+from veritem.files import whole_file
 from veritem.results import CheckResult, DerivedMap, Figure, Outcome
-from veritem.run.folder import OutputFolder, whole_file
+from veritem.run.folder import OutputFolder
 from veritem.run.plan import Plan, PlannedCheck
 from veritem.submission.map_writer import write_map
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from veritem.errors import InputError
+from veritem.files import whole_file
 from veritem.results import CheckResult, ValidationResult
 
 MARKER = ".veritem"
 MARKER_TEXT = "Written by Veritem. What is beside this file is replaced when a run is repeated here.\n"
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; rename it into place only when the writing succeeded."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class OutputFolder:
