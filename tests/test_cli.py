@@ -191,6 +191,19 @@ def test_a_killed_run_goes_on_where_it_stopped(small_map, tmp_path):
     assert not list(output.rglob("*.part")) and (output / "report.html").exists()
 
 
+def test_an_interrupted_run_says_that_it_can_go_on(small_map, tmp_path):
+    output = tmp_path / "report"
+    arguments = [sys.executable, "-m", "veritem", "validate", *map(str, options(small_map)), "-o", str(output)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (output / "checks" / "0.a.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Give the same command again" in said and "Traceback" not in said
+
+
 def test_checks_explain_and_schema(tmp_path):
     assert "0.c" in veritem("checks").stdout
     assert "Misleads" not in veritem("explain", "0.c").stderr

@@ -87,7 +87,7 @@ def test_a_filament_goes_on_along_one_axis(real_data: Path) -> None:
     """F-actin runs along z through the whole box, as deposited; that is no clipping."""
     check = validated("EMD-5168 (F-actin)", real_data, "0.a").check("0.a")
     assert check.quantities["continues_along"].value == "z"
-    assert "filament" in " ".join(check.caveats)
+    assert "filament" in check.reason
     assert check.quantities["clipped"].value == 0.0
 
 

@@ -265,9 +265,12 @@ class _Progress:
             self._status.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._status is not None:
             self._status.stop()
+        if kind is KeyboardInterrupt:
+            # Typer ends with the right exit code, but without a word.
+            error_console.print("Interrupted. Give the same command again: finished checks are kept.", highlight=False)
 
     def __call__(self, event: Event) -> None:
         if self._quiet:
@@ -312,9 +315,6 @@ def main() -> None:
     """Run the command line; every foreseen error ends in one message and an exit code, never a traceback."""
     try:
         app()
-    except KeyboardInterrupt:
-        error_console.print("\nInterrupted. Run the same command again to go on where it stopped.")
-        sys.exit(Exit.INTERRUPTED)
     except Exception as error:
         from veritem.errors import VeritemError
 

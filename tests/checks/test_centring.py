@@ -184,8 +184,10 @@ def test_a_filament_is_judged_across_its_axis_alone():
     assert m.clipped.value == 0.0
     # Radius 8 voxels, of which the outermost is 7, grown by 1: 30 - 8 voxels of 2 Å below, 59 - 38 above.
     assert m.free_space.value == 42.0
-    assert verdict.outcome is Outcome.PASS
-    assert any("filament" in caveat for caveat in m.caveats)
+    # A particle that the box cuts at both ends looks the same: no pass.
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "filament" in verdict.reason and "cuts at both ends" in verdict.reason
+    assert {outcomes(verdict)[q] for q in ("free_space", "clipped", "box_decentring")} == {"pass"}
 
 
 def test_a_lattice_is_undecided():

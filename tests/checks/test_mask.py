@@ -201,10 +201,19 @@ def test_a_map_of_noise_does_not_pass():
 
 
 def test_a_masked_map_says_that_noise_cannot_be_seen():
-    m, verdict = measured(Mask(), DensityMap(balls(1), 2.0), level=5.0)
+    # A ball of radius 15 Å: 14 000 Å³, more than the least that is a particle.
+    m, verdict = measured(Mask(), DensityMap(balls(1), 3.0), level=5.0)
     assert m.level_over_noise.value is None
     assert any("noise" in caveat for caveat in m.caveats)
     assert verdict.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("pixel_size", "outcome"), [(2.2, "warning"), (2.4, "pass")])
+def test_a_fragment_is_no_particle(pixel_size, outcome):
+    """The ball's 515 voxels are 5 480 Å³ at 2.2 Å and 7 120 Å³ at 2.4 Å; 5 kDa of protein take 6 050 Å³."""
+    m, verdict = measured(Mask(), DensityMap(balls(1), pixel_size), level=5.0)
+    assert m.largest_volume.value == pytest.approx(ball_voxels() * pixel_size**3)
+    assert outcomes(verdict)["largest_volume"] == outcome
 
 
 def test_moving_the_level_finds_where_the_particle_breaks():
@@ -252,7 +261,7 @@ def test_figures_are_small_and_show_the_level():
 def test_every_warning_says_what_was_found_and_what_to_do():
     _, verdict = measured(Mask(), DensityMap(balls(7, dust=300), 2.0), level=5.0, molecular_weight=1e5)
     warned = [c for c in verdict.criteria if c.outcome is Outcome.WARNING]
-    assert {c.quantity for c in warned} == {"bodies", "dust_share", "volume_ratio", "overlap"}
+    assert {c.quantity for c in warned} == {"bodies", "largest_volume", "dust_share", "volume_ratio", "overlap"}
     for criterion in warned:
         assert criterion.observed in criterion.warning
         assert criterion.because

@@ -20,6 +20,9 @@ from veritem.results import format_number
 DILATION = 2.0  # Å
 # Beyond this, how far a voxel is from the particle changes nothing that is measured.
 LARGEST_DISTANCE = 60.0  # Å
+# 5 kDa of protein. The smallest particles that cryo-EM has solved weigh three times as much; less is a fragment, or a
+# level near the map's maximum.
+LEAST_PARTICLE = 6050.0  # Å³
 # A softer edge mixes solvent in; a sharper one correlates Fourier coefficients.
 EDGE_WIDTH, EDGE_VOXELS = 6.0, 3.0  # Å, voxels
 

@@ -28,6 +28,7 @@ from veritem.results import (
     Scene,
     ValidationResult,
 )
+from veritem.run.consequences import weigh_contour_level
 from veritem.run.cost import memory_problem, predict
 from veritem.run.execute import Event, MemoryWatch, Progress, Runner, code_sha256, describe, silent
 from veritem.run.folder import OutputFolder
@@ -84,7 +85,7 @@ def run_submission(
     runner = Runner(plan, values, received.identities(), folder, progress)
     with MemoryWatch() as memory, threadpool_limits(threads):
         seen, problems = _overview(runner)
-        results = runner.run()
+        results = weigh_contour_level(runner.run(), plan)
         scene = _scene(runner, results)
     result = ValidationResult(
         title=received.submission.title or received.inputs[0].name,

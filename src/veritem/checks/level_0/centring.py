@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion
 from veritem.checks.level_0.images import binned, binned_mask, binning, draw_cross
-from veritem.derived.masks import ContourLevel
+from veritem.derived.masks import LEAST_PARTICLE, ContourLevel
 from veritem.derived.noise import NoiseRegion
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.masks import ComponentRuns, MassProfiles, mass_profiles
@@ -86,8 +86,9 @@ class Centring(Check):
     are alike; it holds for the given contour level.
 
     A mask that touches the box is clipped, and so is the particle. When both opposite faces cut it at no less than
-    half of its usual cross-section, the body goes on: a filament along one axis, a sheet along two, a lattice or a
-    cut-out along three. Free space, clipping and the middle of the mask are then judged along the other axes alone.
+    half of its usual cross-section, the body may go on: a filament along one axis, a sheet along two, a lattice or a
+    cut-out along three. A particle that the box cuts at both ends looks the same, so that the answer is then at most
+    inconclusive; free space, clipping and the middle of the mask are judged along the other axes alone.
 
     When the largest component holds less than three quarters of what is above the contour level, its middle need not
     be the particle's, and the centring is left undecided.
@@ -222,13 +223,14 @@ class Centring(Check):
         projections, outlines = _projections(density_map.data, hard_mask, factor)
         names = [AXES[a] for a in reversed(range(3)) if spanning[a]]
         caveats = []
+        undecided = ""
         if names and closed:
             kind = "a filament" if len(names) == 1 else "a sheet (or noise at too low a contour level)"
-            caveats.append(
-                f"The body goes on through both faces along {' and '.join(names)}, as {kind} does; free space, "
-                "clipping and the middle of the mask are judged along the other axes alone."
+            undecided = (
+                f"The body goes on through both faces along {' and '.join(names)}, as {kind} does, and as a particle "
+                "does that the box cuts at both ends; the map cannot tell which. Free space, clipping and the middle "
+                "of the mask were judged along the other axes alone."
             )
-        undecided = ""
         if not closed:
             mass_share = None
             undecided = (
@@ -240,6 +242,12 @@ class Centring(Check):
         if not contour_level.particle_found:
             free = defocus = box_share = mass_share = clipped = None
             undecided = f"Where the particle is cannot be told: the contour level is {contour_level.method}."
+        elif float(components.sizes[0]) * density_map.voxel_volume < LEAST_PARTICLE:
+            free = defocus = box_share = mass_share = clipped = None
+            undecided = (
+                "What is above the contour level has room for less than 5 kDa of protein: it is a fragment, and where "
+                "the particle lies cannot be told from it. Choose a lower level; 0.b shows which."
+            )
         elif held < WHOLE_PARTICLE and closed:
             box_share = mass_share = None
             undecided = (
@@ -334,7 +342,7 @@ class Centring(Check):
 
     def summary(self, measurement: CentringMeasurement) -> str:
         m = measurement
-        if m.undecided:
+        if m.undecided and (m.free_space.value is None or m.box_decentring.value is None):
             return m.undecided
         text = f"{m.free_space.text()} are free on the tightest side"
         if m.supported_defocus.value is not None:
@@ -347,7 +355,7 @@ class Centring(Check):
             )
         if float(m.clipped.value or 0.0) > 0.0:
             text += " The particle touches the box."
-        return text
+        return f"{text} {m.undecided}".strip()
 
     def tables(self, measurement: CentringMeasurement) -> list[Table]:
         return [

@@ -12,7 +12,7 @@ from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.level_0.centring import correlation_volume
 from veritem.checks.level_0.images import binned, binned_mask, binning
 from veritem.derived.contour import MOLECULAR_VOLUME, map_background
-from veritem.derived.masks import ContourLevel
+from veritem.derived.masks import LEAST_PARTICLE, ContourLevel
 from veritem.derived.noise import NoiseRegion
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.masks import (
@@ -127,6 +127,8 @@ class Mask(Check):
     The share of that noise which does pass the level says how many voxels of noise the whole box contributes. When the
     molecular weight is known, the enclosed volume is compared with 1.21 Å³ per Da.
 
+    A largest component with room for less than 5 kDa of protein (6 050 Å³) is no particle but a fragment of one.
+
     How firm the answer is shows when the level is moved: the pieces are counted again from 0.7 to 1.3 times the
     level, counted from the background. The table of levels gives the volume, mass and number of residues that each
     would enclose. Mass and residues are those of protein that fills the volume.
@@ -158,6 +160,21 @@ class Mask(Check):
                 "the map holds little more than noise",
             ),
             advice="Look at the table of levels below and choose one at which the particle is in one piece.",
+        ),
+        Criterion(
+            quantity="largest_volume",
+            text="The largest component has room for at least 5 kDa of protein",
+            at_least=LEAST_PARTICLE,
+            because="No particle that small has been solved, and levels enclose half of the molecule or more: less "
+            "is a fragment.",
+            warning="The largest component above the contour level holds only {value}, room for less than 5 kDa of "
+            "protein (limit {limit}).",
+            causes=(
+                "the contour level is near the maximum of the map",
+                "the contour level belongs to another map, or to another scale of the grey values",
+                "the pixel size is wrong: its cube enters the volume",
+            ),
+            advice="Choose a level from the table of levels below; check the pixel size.",
         ),
         Criterion(
             quantity="dust_share",
