@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
@@ -17,15 +19,13 @@ from veritem.simulation.models import AtomicModel, ideal_protein
 from veritem.simulation.noise import low_passed_noise
 
 
-def tetramer(seed: int = 2, residues: int = 340) -> AtomicModel:
-    return ideal_protein(residues=residues, subunits=4, seed=seed)
-
-
-def deposited(model: AtomicModel, occupancy: float, resolution: float = 3.2, seed: int = 1) -> SimulatedMap:
-    """The first of four subunits at this occupancy, the others whole; atoms at 50 Å²."""
+@lru_cache(maxsize=4)
+def deposited(occupancy: float, residues: int = 340, protein: int = 2, seed: int = 1) -> SimulatedMap:
+    """A tetramer, the first of its subunits at this occupancy, the others whole; atoms at 50 Å², 3.2 Å."""
+    model = ideal_protein(residues=residues, subunits=4, seed=protein)
     box = int((np.ptp(model.positions, axis=0).max() + 60.0) / 1.1)
     return simulate_map(
-        model, box + box % 2, 1.1, resolution=resolution, b_factor=60.0, sharpen=60.0, atomic_b_factor=50.0,
+        model, box + box % 2, 1.1, resolution=3.2, b_factor=60.0, sharpen=60.0, atomic_b_factor=50.0,
         occupancy=np.where(model.chains == 0, occupancy, 1.0), seed=seed,
     )  # fmt: skip
 
@@ -57,8 +57,8 @@ def test_a_subunit_at_0_4_is_seen(inside):
 
     inside: with a contour low enough to hold the weak subunit in the mask, or so high that it is cut away.
     """
-    model = tetramer(residues=400)
-    simulated = deposited(model, 0.4)
+    simulated = deposited(0.4, residues=400)
+    model = simulated.model
     level = 0.5 * simulated.truth.contour_level if inside else simulated.truth.contour_level
     measurement, verdict = values(simulated, level=level).judged(LocalOccupancy())
     weak, others = by_subunit(measurement, model)
@@ -69,10 +69,9 @@ def test_a_subunit_at_0_4_is_seen(inside):
     assert verdict.outcome.value == "warning"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_particle_that_is_all_there_passes(seed):
-    model = tetramer(seed)
-    simulated = deposited(model, 1.0, seed=seed)
+    simulated = deposited(1.0, protein=seed)
     measurement, verdict = values(simulated, level=0.5 * simulated.truth.contour_level).judged(LocalOccupancy())
     assert verdict.outcome.value == "pass"
     assert measurement.low_volume.value == 0.0
@@ -84,7 +83,7 @@ def test_blur_is_not_absence():
 
     Uncorrected, 80 Å² take 25 % of the amplitude at 8 Å: segments would show 0.75 at most and less at 6.5 Å.
     """
-    model = tetramer()
+    model = ideal_protein(residues=340, subunits=4, seed=2)
     b_factors = np.where(model.chains == 0, 110.0, 30.0)
     simulated = simulate_map(
         model, 116, 1.1, resolution=3.2, b_factor=60.0, sharpen=60.0, atomic_b_factor=b_factors, occupancy=1.0
@@ -109,7 +108,7 @@ def test_noise_has_no_occupancy():
 
 def test_a_masked_map_cannot_pass():
     """Without noise to measure, weak parts may be noise: no evidence, no pass; the numbers are still shown."""
-    simulated = deposited(tetramer(), 1.0)
+    simulated = deposited(1.0)
     mask = simulated.truth.mask.astype(np.float32)
     masked = DensityMap(simulated.density_map.data * mask, 1.1, simulated.density_map.origin)
     inputs = Values(density_map=masked, reported_resolution=3.2, molecular_weight=simulated.model.molecular_weight)
@@ -120,8 +119,7 @@ def test_a_masked_map_cannot_pass():
 
 def test_a_particle_in_pieces_is_undecided():
     """A contour so high that two thirds of the voxels above it lie outside the largest piece: no evidence, no pass."""
-    model = tetramer()
-    simulated = deposited(model, 1.0)
+    simulated = deposited(1.0)
     inputs = values(simulated, level=2.2 * simulated.truth.contour_level)
     sizes = inputs["components"].sizes
     assert sizes[0] < 0.8 * sizes.sum(), "the contour should break the particle"
@@ -142,7 +140,7 @@ def test_what_it_does_not_apply_to():
 
 def test_the_page_shows_what_was_found():
     check = LocalOccupancy()
-    simulated = deposited(tetramer(), 1.0)
+    simulated = deposited(1.0)
     measurement = values(simulated).measure(check)
     kinds = [type(figure) for figure in check.figures(measurement)]
     assert kinds == [HistogramFigure, ImageFigure, SurfaceFigure]

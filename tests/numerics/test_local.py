@@ -111,7 +111,7 @@ def test_the_bootstrap_holds_the_truth_for_correlated_places():
         positions = np.stack(np.unravel_index(np.arange(field.size), (40, 40, 40)), axis=1) * 2.0
         labels = block_labels(positions, 15.0)
         for inflation in (block_inflation(15.0, 6.0), 1.0):
-            draws = bootstrap_quantile(field.astype(float), labels, 0.5, rng, inflation)
+            draws = bootstrap_quantile(field.astype(float), labels, 0.5, rng, inflation, draws=300, bins=100)
             low, high = np.percentile(draws, [2.5, 97.5])
             inside = bool(low <= 0.0 <= high)
             if inflation > 1.0:
