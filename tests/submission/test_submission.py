@@ -12,6 +12,7 @@ from veritem.derived.registry import INPUTS
 from veritem.errors import InputError
 from veritem.results import Severity
 from veritem.submission import Submission, receive
+from veritem.submission.map_writer import write_map
 from veritem.submission.problems import PROBLEMS, ProblemList, problems_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,6 +247,21 @@ def test_all_problems_of_a_refusal_are_in_it(map_file):
     message = str(error)
     assert message.splitlines()[0] == "The submission cannot be used: 1 error and 2 more remarks."
     assert message.splitlines()[1].startswith("  error IN-11 (contour_level): The contour level 200")
+
+
+@pytest.mark.parametrize(("edge", "values"), [(0, 1.0), (6, 1.0), (3, 255.0)])
+def test_a_mask_in_place_of_a_map_is_told(edge, values, tmp_path):
+    """A ball of radius 20 voxels with a soft edge of 0, 3 or 6 voxels is a mask; the density of a ball with a
+    bump in its middle is none."""
+    z, y, x = np.ogrid[:64, :64, :64]
+    distance = np.sqrt((z - 32.0) ** 2 + (y - 32) ** 2 + (x - 32) ** 2) - 20
+    mask = np.clip(0.5 * (1 + np.cos(np.pi * np.clip(distance / max(edge, 1e-6), 0, 1))), 0, 1) * values
+    density = np.exp(-((distance + 20) ** 2) / 200) + 0.05 * np.random.default_rng(0).standard_normal((64, 64, 64))
+    for name, data, told in (("mask", mask, True), ("density", density, False)):
+        path = tmp_path / f"{name}.mrc"
+        write_map(path, data.astype(np.float32), 1.5, (0.0, 0.0, 0.0))
+        codes = {p.code for p in receive(Submission.from_options(map=path)).problems}
+        assert ("IN-33" in codes) is told, name
 
 
 def test_missing_map_is_refused(tmp_path):

@@ -143,6 +143,12 @@ PROBLEMS: dict[str, ProblemKind] = {
         (WARNING,),
         "The pictures of the input need a contour level and the part of the map above it. The checks go on without.",
     ),
+    "IN-33": ProblemKind(
+        "The map looks like a mask",
+        (WARNING,),
+        "Of the voxels above the lowest twentieth of the range of values, more than a fifth lie in the highest "
+        "twentieth, as in a mask. A density has few voxels near its maximum. The checks run, and mean nothing.",
+    ),
 }
 
 

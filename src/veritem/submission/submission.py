@@ -24,6 +24,7 @@ from veritem.submission.problems import ProblemList, summary
 # doi:10.1016/0022-2836(68)90205-2).
 CUBIC_ANGSTROM_PER_DALTON = 1.21
 FEWEST_SELECTED, MOST_SELECTED = 0.001, 0.6
+MASK_SHARE = 0.2
 
 # Strict: true is no number and "3.1" is text; a description that says so is asked about, not guessed at.
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -196,12 +197,30 @@ def receive(submission: Submission) -> ReceivedSubmission:
     density_map, record, found = read_map(submission.map, submission.pixel_size, role="map")
     problems = list(found)
     if density_map is not None:
+        problems += _mask_like(density_map)
         problems += _contour_level(submission.contour_level, density_map)
         problems += _resolution(submission.resolution, density_map)
         problems += _molecular_weight(submission.molecular_weight_kda, density_map)
     if density_map is None or any(problem.severity == "error" for problem in problems):
         raise InputError(summary(tuple(problems)), tuple(problems))
     return ReceivedSubmission(submission, density_map, (record,), tuple(problems))
+
+
+def _mask_like(density_map: DensityMap) -> list[Problem]:
+    found = ProblemList("map")
+    data = density_map.data
+    low, high = float(data.min()), float(data.max())
+    above = np.count_nonzero(data > low + 0.05 * (high - low))
+    share = np.count_nonzero(data > low + 0.95 * (high - low)) / above
+    # In real densities the share is below 0.001; a mask with a soft edge has 0.3 and more.
+    if share > MASK_SHARE and above < 0.95 * data.size:
+        found.warning(
+            "IN-33",
+            f"{100 * share:.0f} % of the voxels above the background hold the map's largest values, as a mask does.",
+            "A density, in which few voxels come near the maximum.",
+            "Give the map that the refinement or the post-processing wrote, not the mask.",
+        )
+    return found.items
 
 
 def _contour_level(level: float | None, density_map: DensityMap) -> list[Problem]:
