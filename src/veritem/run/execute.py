@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 import traceback
@@ -46,6 +47,15 @@ def silent(event: Event) -> None:
     """Progress for those who do not watch."""
 
 
+RATES = Path(__file__).resolve().parent.parent / "checks" / "measured_rates.json"
+
+
+@cache
+def measured_rates() -> dict[str, Any]:
+    """How often each check warned of sound maps, by code (benchmarks/false_alarms.py); empty where not measured."""
+    return json.loads(RATES.read_text("utf-8"))["checks"] if RATES.exists() else {}
+
+
 @cache
 def code_sha256() -> str:
     """Hash of the package's source: results of another source are never mistaken for this one's."""
@@ -53,6 +63,8 @@ def code_sha256() -> str:
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         science = path.suffix in {".py", ".csv", ".json"} and "report" not in path.relative_to(package).parts
+        # What was measured of the checks is not part of them.
+        science = science and path.name != RATES.name
         if science and path.is_file():
             digest.update(path.relative_to(package).as_posix().encode())
             digest.update(path.read_bytes())
@@ -253,6 +265,7 @@ def _page(check: Check) -> dict[str, Any]:
         "method": check.method(),
         "misleads": check.misleads(),
         "references": check.references,
+        "false_alarm_rate": measured_rates().get(check.code, {}).get("rate"),
     }
 
 

@@ -88,7 +88,7 @@ class MaskMeasurement:
     dust_count: Quantity
     dust_mean: Quantity
     dust_largest: Quantity
-    measured_level_over_noise: Quantity
+    measured_level_over_noise: Quantity | None
     noise_voxels: Quantity
     noise_share: Quantity
     stable_from: Quantity
@@ -139,7 +139,8 @@ class Mask(Check):
 
     Misleads when the particle does consist of separate bodies (a filament's neighbours, a flexible domain behind a
     weak linker), or when nucleic acid, detergent or glycans make the volume differ from protein's. The volume at
-    high resolution follows the level closely, so that a factor of two is within what authors choose. In a map with a
+    high resolution follows the level closely; levels that keep the noise out of simulated sound maps of 3 Å enclose 0.3
+    to 1 of the molecule's volume, which is why less than half of it is not held against a level. In a map with a
     tight mask all noise is gone, and the level cannot be compared with it.
     """
 
@@ -202,13 +203,14 @@ class Mask(Check):
         ),
         Criterion(
             quantity="volume_ratio",
-            text="The enclosed volume is within a factor of two of the molecule's",
-            at_least=0.5,
+            text="The enclosed volume is between a quarter of the molecule's and twice of it",
+            at_least=0.25,
             at_most=2.0,
-            because="Protein takes 1.21 Å³ per Da; authors' levels enclose half to twice of it.",
+            because="Protein takes 1.21 Å³ per Da. A level that keeps the noise out of a sound map of 3 Å encloses "
+            "little more than the backbone, 0.3 to 1 of it; below a quarter, parts are missing.",
             warning="The contour level encloses {value} times the volume of the given molecular weight.",
             causes=(
-                "the contour level is too low (ratio above 2) or too high (below 0.5)",
+                "the contour level is too low (ratio above 2) or too high (below 0.25)",
                 "the pixel size is wrong: its cube enters the volume",
                 "the molecular weight is not that of what is in the map",
             ),
@@ -281,7 +283,6 @@ class Mask(Check):
             bodies=Quantity(
                 label="Bodies",
                 value=_bodies(largest_share, bodies_95),
-                unit="components",
                 note="1 when one component holds half of the voxels, else the number that holds 95 %",
             ),
             dust_share=Quantity(
@@ -324,7 +325,10 @@ class Mask(Check):
             dust_largest=Quantity(
                 label="The largest of them", value=float(sizes[small].max() * voxel) if small.any() else None, unit="Å³"
             ),
-            measured_level_over_noise=over_noise,
+            # A given level is judged, and stands above.
+            measured_level_over_noise=None
+            if given
+            else over_noise.model_copy(update={"label": f"{over_noise.label}, not judged"}),
             noise_voxels=Quantity(
                 label="Voxels of noise above the level, in the whole box", value=noise_voxels, note=noise_note
             ),
@@ -366,7 +370,7 @@ class Mask(Check):
             f"room for {m.mass.text()} of protein, in {format_number(count)} component{'s' if count != 1 else ''}; the "
             f"largest holds {m.largest_share.text()}."
         )
-        z = m.measured_level_over_noise
+        z = m.measured_level_over_noise or m.level_over_noise
         if z.value is not None:
             text += f" The level lies {z.text()} above the background."
         return text
@@ -580,7 +584,7 @@ def _slice_figure(m: MaskMeasurement) -> ImageFigure:
         row, column = (AXES[a] for a in range(3) if a != axis)
         panels.append(
             Panel(
-                label=f"{name} = {m.slice_indices[axis]} ({column} to the right, {row} down)",
+                label=f"{name} = {m.slice_indices[axis]} ({column} →, {row} ↑)",
                 image=name,
                 outline=f"{name}_above",
             )
