@@ -66,6 +66,8 @@ FIRST_DRAWS, STOP_ABOVE = 99, 0.1
 COMPONENT_LEVEL = 0.002
 # Coefficients without which a direction cannot be judged.
 LEAST_COEFFICIENTS = 30
+# In a thinner region the spectrum of the noise is blurred to that of the region's own shape.
+LEAST_TILE_SHARE = 0.1
 # Cells and blocks without which what is slow cannot be judged.
 LEAST_CELLS, LEAST_BLOCKS = 24, 10
 # Shells whose power is below this share of the strongest shell's hold no noise, only leakage.
@@ -448,6 +450,7 @@ def background_statistics(
     tiles = choose_tiles(region)
     tile_shape = tiles[0].region.shape
     directional = DirectionalPower(tile_shape, _usable_shells(*fine_power, max(tile_shape)))
+    turning = directional.usable and tiles[0].voxels >= LEAST_TILE_SHARE * tiles[0].region.size
     seeds = np.random.SeedSequence(seed).spawn(2 * surrogates + 1)
 
     # What is slow, on the coarse grid; what is fine, on tiles.
@@ -472,7 +475,7 @@ def background_statistics(
         local = radial_scale(values, tile.region, middle, spread, bin_voxels, (z0, y0, x0))
         part = normalise_noise(values, tile.region, middle, local, (z0, y0, x0))
         highest, sizes, _ = excursion_clusters(part, cluster_level)
-        turned = directional.measure(part, tile.window) if directional.usable else None
+        turned = directional.measure(part, tile.window) if turning else None
         return _Draw(t, halo, float(highest), sizes, turned)
 
     _, sizes, peaks = excursion_clusters(z, cluster_level)
@@ -484,7 +487,7 @@ def background_statistics(
         highest=highest,
         largest=largest,
         voxels=int(np.count_nonzero(region)),
-        direction=_measured_direction(directional, tiles, z) if directional.usable else None,
+        direction=_measured_direction(directional, tiles, z) if turning else None,
     )
     first = min(FIRST_DRAWS, surrogates)
     with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -558,9 +561,8 @@ class SymmetryAxes:
         self.orders: list[int] = []
         # Points whose turned places stay in the box, spread evenly over the region.
         inscribed = min(min(c, n - 1 - c) for c, n in zip(centre, z.shape, strict=True))
-        flat = np.flatnonzero(region)
-        picked = flat[np.linspace(0, flat.size - 1, min(flat.size, 8 * self.POINTS)).astype(np.int64)]
-        points = np.array(np.unravel_index(picked, z.shape)).T - self._centre
+        step = max(1, int((np.count_nonzero(region) / (8 * self.POINTS)) ** (1 / 3)))
+        points = step * np.array(np.nonzero(region[::step, ::step, ::step])).T - self._centre
         self._points = points[np.linalg.norm(points, axis=1) < inscribed - 1]
 
     def extremes(self, peaks: NDArray, sizes: NDArray, level: float) -> tuple[float, int]:

@@ -90,12 +90,12 @@ class Background(Check):
     that stands out most and the largest connected group of voxels above 4 σ. Streaks show as a direction in Fourier
     space, a cap of 20° around it or a belt of 10° across it, in which the noise is stronger or weaker than elsewhere.
 
-    Neighbouring voxels are not independent, so that no textbook p-value holds. 399 noise fields are simulated
-    instead, with the spectrum measured in the background, seen through the same region and measured in the same way.
-    Each field answers all five questions; its most striking answer is compared with that of the map. In one sound map
-    of a hundred one of the five is called significant, all together. On boxes longer than 96 voxels the fine
-    questions are simulated on tiles of 64 voxels, and the law of the highest voxel (Poisson, with the tail of a
-    Gaussian field) is carried over to the whole background.
+    Neighbouring voxels are not independent, so that no textbook p-value holds. Noise fields are simulated instead, 399
+    of them (99 where those already show nothing unusual), with the spectrum measured in the background, seen through
+    the same region and measured in the same way. Each field answers all five questions; its most striking answer is
+    compared with that of the map, so that one sound map of a hundred is called significant by any of the five. On
+    boxes longer than 96 voxels the fine questions are simulated on tiles of 64 voxels, and the law of the highest
+    voxel (Poisson, with the tail of a Gaussian field) is carried over to the whole background.
 
     Significant is not large: with millions of voxels an offset of a thousandth of the particle's density is certain,
     and harmless. A warning needs both, a p-value below 0.01 and an effect beyond its limit; a certain but small
@@ -120,7 +120,7 @@ class Background(Check):
             at_most=0.05,
             significance="offset_p",
             alpha=ALPHA,
-            because="Below 5 % an offset moves no contour and no fitted model. " + _CALIBRATED,
+            because="A working limit: a smaller offset is within what a contour level is uncertain by. " + _CALIBRATED,
             warning="The mean of the background is {value} of the particle's density; expected {limit}.",
             causes=(
                 "the mean of the box, not that of the background, was set to zero",
@@ -135,7 +135,7 @@ class Background(Check):
             at_least=-0.10,
             significance="halo_p",
             alpha=ALPHA,
-            because="A rim of 10 % hides flexible parts and changes fitted B-factors. " + _CALIBRATED,
+            because="A working limit: a rim of 10 % takes as much from all density beside it. " + _CALIBRATED,
             warning="A dark rim of {value} of the particle's density lies around the particle; expected {limit}.",
             causes=(
                 "an error of the CTF correction at low frequency (defocus, amplitude contrast, phase flipping only)",
@@ -150,7 +150,7 @@ class Background(Check):
             at_most=0.10,
             significance="halo_p",
             alpha=ALPHA,
-            because="Density outside the contour as strong as this belongs to something. " + _CALIBRATED,
+            because="A working limit, that of the dark rim: density this strong belongs to something. " + _CALIBRATED,
             warning="A bright rim of {value} of the particle's density lies around the particle; expected {limit}.",
             causes=(
                 "the contour level leaves out a part of the sample: detergent, lipid, a flexible domain",
@@ -164,7 +164,7 @@ class Background(Check):
             at_most=1.0,
             significance="highest_p",
             alpha=ALPHA,
-            because="Uneven noise moves its highest voxel by less than 1 σ. " + _CALIBRATED,
+            because="A working limit: voxels of 6 σ reach it in a small box. " + _CALIBRATED,
             warning="The voxel that stands out most does so by {value} more than noise would; expected {limit}.",
             causes=(
                 "density of the sample that the contour level leaves out",
@@ -179,7 +179,7 @@ class Background(Check):
             at_most=2.0,
             significance="cluster_p",
             alpha=ALPHA,
-            because="Noise makes a group of half this size in one map of several hundred. " + _CALIBRATED,
+            because="Noise makes a group of half this size in one map of five hundred. " + _CALIBRATED,
             warning="The largest group of voxels above 4 σ is {value} times the largest that noise makes; "
             "expected {limit}.",
             causes=(
@@ -196,7 +196,7 @@ class Background(Check):
             at_most=0.30,
             significance="direction_p",
             alpha=ALPHA,
-            because="Uneven views change the noise by less in a usable data set. " + _CALIBRATED,
+            because="A working limit: streaks along one direction reach it at a third of the noise. " + _CALIBRATED,
             warning="In one direction of Fourier space the noise differs by {value} from the mean; expected {limit}.",
             causes=(
                 "few or unevenly spread views (preferred orientation)",
@@ -267,6 +267,8 @@ class Background(Check):
             "direction": "noise that depends on direction",
         }
         family = f"family-wise p {m.statistics.family_p:.2g}"
+        if not significant and m.offset.value is None:
+            return f"Nothing stands out of the background ({family}), but it is too small for its mean to be judged."
         if not significant:
             return (
                 f"The background is noise as far as can be told ({family}): mean {_percent(m.offset)} of the "
@@ -371,8 +373,8 @@ def measurement(
         )
     if "direction" not in found.p:
         caveats.append(
-            "The noise fills too few frequencies for its strength to be compared between directions: the map is "
-            "sampled coarsely, or was blurred."
+            "The strength of the noise was not compared between directions: there is too little background, or its "
+            "noise fills too few frequencies (a map that is sampled coarsely, or was blurred)."
         )
 
     def p(name: str, label: str) -> Quantity:
@@ -581,7 +583,7 @@ def _slices(m: BackgroundMeasurement) -> ImageFigure:
         arrays[f"outliers_{name}"] = np.abs(image) > s.highest_limit
         panels.append(
             Panel(
-                label=f"{name} = {index}",
+                label=f"{name} = {index} ({'zyx'[others[1]]} →, {'zyx'[others[0]]} ↑)",
                 image=f"image_{name}",
                 outline=f"outliers_{name}",
                 limits=(-5.0, 5.0),
