@@ -203,7 +203,10 @@ class HistogramFigure(_Figure):
 
 
 class Panel(Record):
-    """One image. `image`, `outline` and `overlay` name arrays of the figure (2-D, y down the rows)."""
+    """One image. `image`, `outline` and `overlay` name arrays of the figure (2-D).
+
+    Rows are drawn upwards: row 0 lies at the bottom, as y does in the pictures of surfaces.
+    """
 
     label: str
     image: str

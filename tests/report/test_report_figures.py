@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.report import example
 from veritem.report.content import figures_of
@@ -99,3 +102,44 @@ def test_an_array_that_a_figure_names_but_nobody_stored_is_named():
 def test_phantom_of_the_example_is_off_no_axis():
     """The example's map must have a surface in every view, or the tests above would prove nothing."""
     assert (example.phantom() > example.LEVEL).sum() > 5000
+
+
+def picture_of(figure, arrays):
+    _, data = draw(figure, arrays)
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def test_rows_of_an_image_go_up_as_in_pictures_of_surfaces():
+    """Red where y is high and x low: the upper left."""
+    image = np.full((20, 20), 0.5)
+    image[12:18, 2:8] = 1.0
+    figure = ImageFigure(
+        key="k", title="t", caption="", alt_text="", panels=(Panel(label="", image="i", palette="bwr", limits=(0, 1)),),
+        pixel_size=1.0,
+    )  # fmt: skip
+    picture = picture_of(figure, {"i": image})
+    red = (picture[..., 0] > 200) & (picture[..., 2] < 80)
+    rows, columns = np.nonzero(red)
+    assert rows.mean() < 0.5 * picture.shape[0] and columns.mean() < 0.5 * picture.shape[1]
+
+
+def test_panels_of_a_box_of_unequal_edges_have_one_scale():
+    """Red bars of 10 pixels in images of 40, 30 and 20 columns, the last with a key: as long in each."""
+    arrays, panels = {}, []
+    for name, shape in (("a", (30, 40)), ("b", (20, 30)), ("c", (40, 20))):
+        arrays[name] = np.full(shape, 0.5)
+        arrays[name][9:12, 5:15] = 1.0
+        panels.append(Panel(label=name, image=name, palette="bwr", limits=(0, 1), show_key=name == "c"))
+    figure = ImageFigure(
+        key="k", title="t", caption="", alt_text="", panels=tuple(panels), pixel_size=1.0
+    )  # fmt: skip
+    picture = picture_of(figure, arrays)
+    # The key lies in the lowest quarter and holds red too.
+    picture = picture[: int(0.75 * picture.shape[0])]
+    red = ((picture[..., 0] > 200) & (picture[..., 2] < 80)).any(axis=0)
+    edges = np.flatnonzero(np.diff(red.astype(int)))
+    lengths = np.diff(edges)[::2]
+    assert len(lengths) == 3
+    # Panels begin at fractions of a pixel of the picture: one pixel more or less at each end.
+    assert np.ptp(lengths) <= 2

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -302,3 +303,52 @@ def test_a_browser_draws_the_plots_and_the_view_within_the_policy(rendered, tmp_
             capture_output=True, timeout=120, check=True, text=True,
         ).stdout  # fmt: skip
         assert sign in shown
+
+
+def test_warnings_of_the_input_come_before_those_of_the_checks(html):
+    section = html[html.index('<section id="warnings"') : html.index('<section id="summary"')]
+    assert 0 < section.index("IN-07") < section.index('<article class="warning')
+    assert "IN-12" not in section and html.count(">IN-07<") == 1
+    # Four criteria of the checks and one doubt about the input.
+    assert '<a href="#warnings">Warnings</a> <span class="count">5</span>' in html
+
+
+def test_a_column_with_nothing_in_it_is_left_out(rendered, tmp_path):
+    result, folder = rendered
+    levels = tuple(level.model_copy(update={"missing": ()}) for level in result.levels)
+    drawn = illustrate(result, folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    page = write_html(result.model_copy(update={"levels": levels}), tmp_path / "copy", drawn).read_text()
+    assert "What would reach it" in (folder / "report.html").read_text()
+    assert "What would reach it" not in page
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.parametrize(("low", "high", "least"), [(1e-3, 1e7, 4), (1e-2, 1e2, 4), (2.0, 9.0, 1), (1.0, 1e20, 4)])
+def test_a_logarithmic_axis_has_readable_ticks_over_any_range(tmp_path, low, high, least):
+    """What the plot writes on its canvas is noted down; decades are written as powers or plain numbers."""
+    data = {
+        "kind": "curves", "title": "t", "x": {"label": "x", "scale": "linear"}, "y": {"label": "y", "scale": "log"},
+        "series": [{"label": "s", "role": "data", "style": "line", "x": [0, 1], "y": [low, high], "low": None,
+                    "high": None}],
+        "markers": [],
+    }  # fmt: skip
+    note = "const p=CanvasRenderingContext2D.prototype,f=p.fillText;window.said=[];p.fillText=function(t,x,...r){said.push([t,x]);document.body.dataset.said=JSON.stringify(said);return f.call(this,t,x,...r)};"
+    scripts = [note, *((ASSETS / n).read_text() for n in ("uPlot-1.6.32.min.js", "plots.js"))]
+    body = f'<div data-plot="a" style="width:600px"></div><script type="application/json" id="plot-data">{json.dumps({"a": data})}</script>'
+    style = "<style>:root{--role-data:#112233;--line:#cccccc;--quiet:#444444;--ink:#000000;--page:#ffffff}</style>"
+    (tmp_path / "p.html").write_text(
+        f"<meta charset=utf-8>{style}<body>{body}{''.join(f'<script>{s}</script>' for s in scripts)}"
+    )
+    shown = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,700", "--virtual-time-budget=5000", "--dump-dom",
+         (tmp_path / "p.html").as_uri()],
+        capture_output=True, timeout=120, check=True, text=True,
+    ).stdout  # fmt: skip
+    said = json.loads(unescape(re.search(r'data-said="([^"]*)"', shown)[1]))
+    # Labels of the y axis stand at its left, all at one x, the smallest.
+    left = min(x for text, x in said if text != "y")
+    ticks = {text for text, x in said if x == left and text != "y"}
+    assert least <= len(ticks) <= 9, said
+    assert all(re.fullmatch(r"(10[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+|[0-9.\u202f]+)", t) for t in ticks), ticks

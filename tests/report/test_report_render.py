@@ -85,7 +85,7 @@ def said(result) -> str:
 
 def test_a_clean_result_claims_no_more_than_was_looked_for(tmp_path):
     result = outcomes(example.example_result(tmp_path), Outcome.PASS, Outcome.PASS)
-    assert said(result).startswith("All two checks that could be evaluated pass.")
+    assert said(result).startswith("All two checks that could be evaluated pass; the input itself raises one warning.")
     assert "they cannot exclude" in said(result) and "correct" not in said(result).lower()
 
 
@@ -124,3 +124,34 @@ def test_expected_false_alarms_are_the_sum_of_measured_rates(tmp_path):
         update={"checks": tuple(c.model_copy(update={"false_alarm_rate": None}) for c in result.checks)}
     )
     assert "has not been measured" in content.false_alarms(unmeasured)
+
+
+def test_warnings_of_the_input_are_counted_and_remarks_are_not(tmp_path):
+    result = example.example_result(tmp_path)
+    assert [p.code for p in content.input_warnings(result)] == ["IN-07"]
+    assert "the input itself raises one warning" in said(result)
+    assert "the input itself" not in said(result.model_copy(update={"problems": content.remarks(result)}))
+
+
+def test_parameters_say_once_where_they_come_from(tmp_path):
+    given = {
+        "reported_resolution": 2.9,
+        "symmetry": "C1",
+        "molecular_weight_kda": None,
+        "contour_level": {"value": 0.31, "source": "given", "method": "given with the map"},
+    }
+    result = example.example_result(tmp_path).model_copy(update={"parameters": given})
+    rows = {p.name: (p.value, p.source) for p in content.parameters(result)}
+    assert rows["Reported resolution"] == ("2.9 Å", "")
+    assert rows["Symmetry"] == ("C1 (assumed unless given)", "")
+    assert rows["Molecular weight (kDa)"] == ("not given", "")
+    assert rows["Contour level"] == ("0.31", "given")
+    level = {"value": 0.31, "source": "estimated", "method": "estimated from the noise"}
+    result = result.model_copy(update={"parameters": {"reported_resolution": None, "contour_level": level}})
+    assert [p.value for p in content.parameters(result)] == ["not given", "0.31"]
+    assert content.parameters(result)[1].source == "estimated from the noise"
+
+
+def test_the_glossary_has_the_sign_of_b_that_the_checks_have():
+    words = dict(content.GLOSSARY)["B-factor"]
+    assert "exp(B f²/4)" in words and "negative for a map whose amplitudes decay" in words

@@ -44,9 +44,10 @@ def overview(density_map: DensityMap, contour_level: ContourLevel, view_map: Den
         slices[name] = image[::step, ::step]
         slices[f"{name}_above"] = (image >= level)[::step, ::step]
         projections[name] = data.sum(axis=axis, dtype=np.float64).astype(np.float32)[::step, ::step]
-        seen = " and ".join(AXES[a] for a in reversed(others))
-        slice_panels.append(Panel(label=f"{name} = {index} ({seen} shown)", image=name, outline=f"{name}_above"))
-        projection_panels.append(Panel(label=f"along {name}", image=name))
+        up, right = (AXES[a] for a in others)
+        seen = f"{right} →, {up} ↑"
+        slice_panels.append(Panel(label=f"{name} = {index} ({seen})", image=name, outline=f"{name}_above"))
+        projection_panels.append(Panel(label=f"along {name} ({seen})", image=name))
     figures: tuple[Figure, ...] = (
         SurfaceFigure(
             key="surface",

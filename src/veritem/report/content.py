@@ -12,6 +12,7 @@ from veritem.results import (
     CheckResult,
     CriterionResult,
     Outcome,
+    Problem,
     Quantity,
     Severity,
     ValidationResult,
@@ -103,6 +104,16 @@ def warnings(result: ValidationResult) -> tuple[Warning, ...]:
     return tuple(Warning(check, criterion) for check in result.checks for criterion in check.warnings)
 
 
+def input_warnings(result: ValidationResult) -> tuple[Problem, ...]:
+    """What the input itself gives reason to doubt."""
+    return tuple(p for p in result.problems if p.severity is not Severity.INFORMATION)
+
+
+def remarks(result: ValidationResult) -> tuple[Problem, ...]:
+    """What was noticed about the input and changes nothing."""
+    return tuple(p for p in result.problems if p.severity is Severity.INFORMATION)
+
+
 def with_outcome(result: ValidationResult, outcome: Outcome) -> tuple[CheckResult, ...]:
     return tuple(check for check in result.checks if check.outcome is outcome)
 
@@ -155,7 +166,7 @@ def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
     score = result.score
     if score.evaluable == 0:
         opening = "None of the checks could be evaluated on this submission, so nothing can be said of the map."
-        return (Sentence(opening), *_missing_levels(result))
+        return (_opening(result, opening), *_missing_levels(result))
     parts = []
     if score.passed:
         parts.append(f"{counted(score.passed, 'passes', 'pass')}")
@@ -169,7 +180,7 @@ def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
     if score.passed == score.evaluable:
         many = f"All {counted(score.evaluable, 'check')} that could be evaluated pass."
         opening = many if score.evaluable > 1 else "The one check that could be evaluated passes."
-    sentences = [Sentence(opening)]
+    sentences = [_opening(result, opening)]
     found = warnings(result)
     shown = found[:3] if len(found) <= 3 else found[:2]
     for warning in shown:
@@ -186,7 +197,11 @@ def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
         )
     if not found:
         sentences.append(
-            Sentence("Nothing that these checks look for was found; what they do not look for they cannot exclude.")
+            Sentence(
+                "No check warns; what they do not look for they cannot exclude."
+                if score.failed or score.inconclusive
+                else "Nothing that these checks look for was found; what they do not look for they cannot exclude."
+            )
         )
     if score.failed:
         names = _listed([f"{c.code} ({c.title})" for c in with_outcome(result, Outcome.FAILED)])
@@ -197,6 +212,14 @@ def verdict(result: ValidationResult) -> tuple[Sentence, ...]:
         names = _listed([f"{c.code} ({c.title})" for c in with_outcome(result, Outcome.INCONCLUSIVE)])
         sentences.append(Sentence(f"{names}: the data cannot tell."))
     return (*sentences, *_missing_levels(result))[:6]
+
+
+def _opening(result: ValidationResult, text: str) -> Sentence:
+    """The first sentence, which also says when the input itself is in doubt."""
+    n = len(input_warnings(result))
+    if not n:
+        return Sentence(text)
+    return Sentence(f"{text[:-1]}; the input itself raises {counted(n, 'warning')}.", "warnings", "warnings")
 
 
 def _missing_levels(result: ValidationResult) -> tuple[Sentence, ...]:
@@ -283,10 +306,23 @@ def parameters(result: ValidationResult) -> tuple[Parameter, ...]:
     for name, value in result.parameters.items():
         source = ""
         if isinstance(value, dict) and "value" in value:
-            source = ": ".join(str(value[k]) for k in ("source", "method") if value.get(k))
+            source = _source(str(value.get("source") or ""), str(value.get("method") or ""))
             value = value["value"]
-        rows.append(Parameter(readable(name), plain(value), source))
+        text = plain(value)
+        if name == "reported_resolution" and value is not None:
+            text += " Å"
+        if name == "symmetry" and value == "C1":
+            # The default and a C1 that was given are stored alike.
+            text += " (assumed unless given)"
+        rows.append(Parameter(readable(name), text, source))
     return tuple(rows)
+
+
+def _source(source: str, method: str) -> str:
+    """Where a value comes from, and how: 'given', 'estimated from the noise', 'none: the map is constant'."""
+    if source == "given" or not method:
+        return source
+    return method if method.startswith(source) else f"{source}: {method}"
 
 
 def readable(name: str) -> str:
@@ -331,6 +367,11 @@ _RAISED = str.maketrans("0123456789\u2212-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻"
 def raised(text: str) -> str:
     """Powers of ten with raised exponents: '2.8×10^−6' becomes '2.8×10⁻⁶'."""
     return re.sub(r"(?<=×10)\^([\u2212-]?\d+)", lambda m: m[1].translate(_RAISED), text)
+
+
+def tied(text: str) -> str:
+    """A number and its unit, with a space between them at which no line ends."""
+    return re.sub(r"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹]) (?=(?:Å|%|σ|µm|kDa|GB|MB|kB|s|min|1/Å)(?:[^\w]|$|[²³]))", "\u00a0", text)
 
 
 def severity_symbol(severity: Severity) -> str:
@@ -399,8 +440,9 @@ def figures_of(result: ValidationResult) -> Iterator[tuple[str, Any]]:
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "B-factor",
-        "How fast amplitudes fall with frequency: exp(−B s²/4), in Å². A larger B is a blurrier map; a negative "
-        "one, more high-frequency amplitude than an unblurred structure has.",
+        "How amplitudes change with frequency f, beside those of protein at rest: they follow exp(B f²/4), in Å². "
+        "B is negative for a map whose amplitudes decay (−100 Å² is a blurred map), about 0 for one as sharp as "
+        "protein at rest, and positive for one sharpened beyond that.",
     ),
     ("Box", "The cube or block of voxels that the map fills."),
     (

@@ -43,6 +43,8 @@ FONTS = Path(__file__).parent / "assets" / "fonts"
 # Inches; the width of the text on an A4 page.
 WIDTH = 6.7
 TALLEST = 6.0
+# Of images: room for a panel's name, between panels, and the height of a key.
+TITLE, GAP, KEY = 0.26, 0.10, 0.09
 DOTS_PER_INCH = 200
 
 ROLE_COLOURS = {
@@ -370,50 +372,75 @@ def image_limits(image: NDArray, given: tuple[float, float] | None) -> tuple[flo
 def _images(figure: ImageFigure, arrays: Mapping[str, NDArray]) -> Canvas:
     images = [np.asarray(array(arrays, figure, p.image), float) for p in figure.panels]
     columns = max(1, min(figure.columns, len(images)))
-    rows = -(-len(images) // columns)
+    starts = range(0, len(images), columns)
+    # Every panel shows the same number of pixels at the same size, so that all are at one scale in any box. The places
+    # are set here, in inches: a layout that makes itself gives panels with a key less room than those without.
+    tallest = max(image.shape[0] for image in images)
+    widest = max(image.shape[1] for image in images)
     # A lone image needs no full width; a slice of 100 pixels 17 cm wide shows nothing more.
     width = WIDTH * {1: 0.44, 2: 0.74}.get(columns, 1.0)
-    aspects = [image.shape[0] / image.shape[1] for image in images]
-    starts = range(0, len(images), columns)
-    fixed = [0.30 + (0.72 if any(p.show_key for p in figure.panels[i : i + columns]) else 0.0) for i in starts]
-    tall = [0.94 * max(aspects[i : i + columns]) / columns for i in starts]
+    keys = [0.62 if any(p.show_key for p in figure.panels[i : i + columns]) else 0.0 for i in starts]
+    fixed = len(starts) * (TITLE + GAP) + sum(keys)
+    panel_width = (width - GAP * (columns - 1)) / columns
     # Tall pictures are drawn smaller, so that a figure and its caption leave room on a page.
-    width = min(width, max(1.5, (TALLEST - sum(fixed)) / sum(tall)))
-    heights = [width * share + more for share, more in zip(tall, fixed, strict=True)]
-    canvas = Canvas(figsize=(width, sum(heights) + 0.12), layout="constrained")
-    grid = canvas.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for axes in grid.flat[len(images) :]:
-        axes.set_axis_off()
+    panel_width = min(panel_width, max(0.5, (TALLEST - fixed) / len(starts) * widest / tallest))
+    panel_height = panel_width * tallest / widest
+    # A letter of a panel's name takes about 0.066 inches.
+    longest = max(len(p.label) for p in figure.panels)
+    pitch = min(max(panel_width, 0.066 * longest), (WIDTH - GAP * (columns - 1)) / columns) + GAP
+    width, height = columns * pitch - GAP, len(starts) * panel_height + fixed
+    canvas = Canvas(figsize=(width, height))
+
+    def place(left: float, bottom: float, wide: float, high: float) -> Axes:
+        return canvas.add_axes((left / width, bottom / height, wide / width, high / height))
+
+    tops = [height - sum(keys[:r]) - r * (panel_height + TITLE + GAP) - TITLE for r in range(len(starts))]
+    lefts = [c * pitch + 0.5 * (pitch - GAP - panel_width) for c in range(columns)]
+    grid = [
+        place(lefts[i % columns], tops[i // columns] - panel_height, panel_width, panel_height)
+        for i in range(len(images))
+    ]
     bar = round_length(0.3 * min(image.shape[1] for image in images) * figure.pixel_size)
     drawn = []
-    for axes, spec, image in zip(grid.flat, figure.panels, images, strict=False):
+    for axes, spec, image in zip(grid, figure.panels, images, strict=True):
         low, high = image_limits(image, spec.limits)
         drawn.append(
             axes.imshow(
-                np.ma.masked_invalid(image), cmap=palette(spec.palette), vmin=low, vmax=high, interpolation="bilinear"
+                np.ma.masked_invalid(image),
+                cmap=palette(spec.palette),
+                vmin=low,
+                vmax=high,
+                interpolation="bilinear",
+                # Rows go up, as in the pictures of surfaces: one report has one hand.
+                origin="lower",
             )
         )
         if spec.outline is not None:
             mask = np.asarray(array(arrays, figure, spec.outline), float)
             if mask.min() < 0.5 < mask.max():
                 axes.contour(mask, levels=[0.5], colors=[OUTLINE], linewidths=0.8)
+        rows_high, wide = image.shape
+        axes.set_xlim(0.5 * (wide - widest) - 0.5, 0.5 * (wide + widest) - 0.5)
+        axes.set_ylim(0.5 * (rows_high - tallest) - 0.5, 0.5 * (rows_high + tallest) - 0.5)
+        axes.set_facecolor("none")
         axes.set_title(spec.label, pad=4)
         _bare(axes)
         _scale_bar(axes, image.shape[1], image.shape[0], bar, figure.pixel_size, _light_corner(drawn[-1], image))
-    for start in starts:
+    for start, top in zip(starts, tops, strict=True):
         row = range(start, min(start + columns, len(images)))
         keyed = [i for i in row if figure.panels[i].show_key]
         alike = {(figure.panels[i].palette, drawn[i].get_clim()) for i in row}
+        below = top - panel_height - 0.18
         if keyed and len(alike) == 1:
             # One key for a row of panels that share their palette and its limits.
-            places = [grid.flat[i] for i in row]
-            shrink = 0.92 if len(row) == 1 else 0.5
-            key = canvas.colorbar(drawn[keyed[0]], ax=places, orientation="horizontal", aspect=26, shrink=shrink)
-            _key_style(key, figure.value_label)
+            whole = lefts[len(row) - 1] + panel_width - lefts[0]
+            share = 0.92 if len(row) == 1 else 0.5
+            key = place(lefts[0] + 0.5 * (1 - share) * whole, below, share * whole, KEY)
+            _key_style(canvas.colorbar(drawn[keyed[0]], cax=key, orientation="horizontal"), figure.value_label)
             continue
         for i in keyed:
-            key = canvas.colorbar(drawn[i], ax=grid.flat[i], orientation="horizontal", aspect=26, shrink=0.92)
-            _key_style(key, figure.value_label)
+            key = place(lefts[i - start] + 0.04 * panel_width, below, 0.92 * panel_width, KEY)
+            _key_style(canvas.colorbar(drawn[i], cax=key, orientation="horizontal"), figure.value_label)
     return canvas
 
 
@@ -444,18 +471,18 @@ def round_length(longest: float) -> float:
 def _light_corner(drawn: Any, image: NDArray) -> bool:
     """Whether the lower left of a picture, where the scale bar goes, is light."""
     height, width = image.shape
-    corner = np.ma.masked_invalid(image[int(0.85 * height) :, : max(1, int(0.4 * width))])
+    corner = np.ma.masked_invalid(image[: max(1, int(0.15 * height)), : max(1, int(0.4 * width))])
     return bool(drawn.to_rgba(corner)[..., :3].mean() > 0.55)
 
 
 def _scale_bar(axes: Axes, width: float, height: float, length: float, pixel_size: float, dark: bool) -> None:
-    """A bar of `length` Å at the lower left; x and y of the axes are pixels, y downwards. dark: for a light ground."""
+    """A bar of `length` Å at the lower left; x and y of the axes are pixels, y upwards. dark: for a light ground."""
     bar = length / pixel_size
-    x, y, thickness = 0.05 * width, 0.95 * height, max(0.011 * height, 0.4)
+    x, y, thickness = 0.05 * width, 0.05 * height, max(0.011 * height, 0.4)
     ink, rim = (INK, "white") if dark else ("white", "#111418")
-    axes.add_patch(Rectangle((x - 0.5, y - thickness), bar, thickness, facecolor=ink, edgecolor=rim, linewidth=0.5))
+    axes.add_patch(Rectangle((x - 0.5, y), bar, thickness, facecolor=ink, edgecolor=rim, linewidth=0.5))
     text = axes.text(
-        x + bar / 2, y - 2.2 * thickness, f"{length:g} Å", color=ink, ha="center", va="bottom", fontsize=7.5
+        x + bar / 2, y + 2.2 * thickness, f"{length:g} Å", color=ink, ha="center", va="bottom", fontsize=7.5
     )
     text.set_path_effects([withStroke(linewidth=1.8, foreground=rim)])
 

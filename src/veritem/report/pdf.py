@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from veritem.report import content
 from veritem.report.chimerax import command_file
 from veritem.report.figures import FONTS
 from veritem.report.illustrations import Illustration, illustrate
-from veritem.results import CheckResult, CriterionResult, Outcome, Quantity, ValidationResult
+from veritem.results import CheckResult, CriterionResult, Outcome, Problem, Quantity, ValidationResult
 
 NAME = "report.pdf"
 _TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
@@ -49,8 +48,7 @@ def write_pdf(result: ValidationResult, folder: Path, illustrations: Mapping[str
 def _tied(value: Any) -> Any:
     """The same document, with raised exponents, in which a number and its unit do not part at a line's end."""
     if isinstance(value, str):
-        value = content.raised(value)
-        return re.sub(r"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹]) (?=(?:Å|%|σ|kDa|GB|MB|kB|s|min|1/Å)(?:[^\w]|$|[²³]))", "\u00a0", value)
+        return content.tied(content.raised(value))
     if isinstance(value, dict):
         return {key: _tied(item) for key, item in value.items()}
     return [_tied(item) for item in value] if isinstance(value, list) else value
@@ -112,17 +110,8 @@ def _document(result: ValidationResult, drawn: Mapping[str, Illustration]) -> di
             }
             for c in result.checks
         ],
-        "problems": [
-            {
-                "severity": p.severity.value,
-                "symbol": content.severity_symbol(p.severity),
-                "code": p.code,
-                "field": p.field,
-                "text": f"{p.found} {p.expected}",
-                "action": p.action,
-            }
-            for p in result.problems
-        ],
+        "doubts": [_problem(p) for p in content.input_warnings(result)],
+        "remarks": [_problem(p) for p in content.remarks(result)],
         "inputs": [
             {
                 "role": content.readable(f.role),
@@ -175,6 +164,18 @@ def _warning(criterion: CriterionResult) -> dict[str, Any]:
         "limit": criterion.limit,
         "causes": list(criterion.causes),
         "advice": criterion.advice,
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    return {
+        "severity": problem.severity.value,
+        "symbol": content.severity_symbol(problem.severity),
+        "code": problem.code,
+        "field": problem.field,
+        "text": problem.found,
+        "expected": problem.expected,
+        "action": problem.action,
     }
 
 

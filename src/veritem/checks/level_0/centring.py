@@ -466,7 +466,7 @@ def _pictures(m: CentringMeasurement) -> ImageFigure:
         arrays[name], arrays[f"{name}_mask"] = image, m.outlines[name]
         panels.append(
             Panel(
-                label=f"along {name} ({AXES[column]} to the right, {AXES[row]} down)",
+                label=f"along {name} ({AXES[column]} →, {AXES[row]} ↑)",
                 image=name,
                 outline=f"{name}_mask",
                 limits=(float(low), float(high)) if high > low else None,

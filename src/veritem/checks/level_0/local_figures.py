@@ -70,17 +70,25 @@ def coloured_slices(
     """
     centre = [round(float(c.mean())) for c in np.unravel_index(index, density.shape)]
     panels, arrays = [], {}
-    # Axis 0 of the arrays is z: a slice across it shows x to the right and y down.
+    # Axis 0 of the arrays is z: a slice across it shows x to the right and y upwards.
     for axis, name in ((0, "xy"), (1, "xz"), (2, "yz")):
         grey = np.take(density.data, centre[axis], axis=axis)
         colour = np.take(values, centre[axis], axis=axis)
         arrays[f"map_{name}"] = grey
         arrays[f"value_{name}"] = colour
         arrays[f"known_{name}"] = np.isfinite(colour)
-        panels.append(Panel(label=f"map, {name}", image=f"map_{name}", outline=f"known_{name}", palette="gray"))
+        panels.append(
+            Panel(label=f"map ({name[0]} →, {name[1]} ↑)", image=f"map_{name}", outline=f"known_{name}", palette="gray")
+        )
     for name in ("xy", "xz", "yz"):
         panels.append(
-            Panel(label=f"local value, {name}", image=f"value_{name}", palette=palette, limits=limits, show_key=True)
+            Panel(
+                label=f"local value ({name[0]} →, {name[1]} ↑)",
+                image=f"value_{name}",
+                palette=palette,
+                limits=limits,
+                show_key=True,
+            )
         )
     return ImageFigure(
         key=key,

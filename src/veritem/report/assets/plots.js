@@ -14,7 +14,8 @@
     let text;
     if (size >= 1e7 || size < 1e-4) {
       const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
-      text = `${Number(mantissa)}×10^${Number(exponent)}`;
+      const raised = String(Number(exponent)).replace(/./g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻");
+      text = Number(mantissa) === 1 ? `10${raised}` : `${Number(mantissa)}×10${raised}`;
     } else if (size >= 10 ** digits) text = Math.round(value).toString().replace(/\B(?=(\d{3})+(?!\d))/g, THIN);
     else text = Number(value.toPrecision(digits)).toString();
     return text.replace(/-/g, MINUS);
@@ -96,6 +97,22 @@
     const p = power(scale);
     return (u, splits) => splits.map((v) => (v === null ? "" : p ? `${number(v)}\n${angstrom(v, p)}` : number(v)));
   }
+
+  // Ticks of a logarithmic axis: every decade, every second, third ... one where there are many; 1, 2 and 5 where few.
+  function logTicks(u, axis, low, high) {
+    if (!(low > 0) || !(high > low)) return [];
+    const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
+    const ticks = [];
+    if (last - first < 2) {
+      for (let e = first - 1; e <= last; e++) for (const m of [1, 2, 5]) ticks.push(Number(`${m}e${e}`));
+    } else {
+      const step = Math.ceil((last - first + 1) / 7);
+      for (let e = Math.ceil(first / step) * step; e <= last; e += step) ticks.push(Number(`1e${e}`));
+    }
+    return ticks.filter((v) => v >= low * (1 - 1e-9) && v <= high * (1 + 1e-9));
+  }
+  // uPlot's own thinning of such an axis would drop labels again: every tick that is made is shown.
+  const logAxis = (scale) => (scale === "log" ? { splits: logTicks, filter: (u, splits) => splits } : {});
 
   // Names of the vertical lines, above the plot; in a further row where they would overlap.
   function placeLabels(u, context, markers) {
@@ -187,7 +204,6 @@
     const axis = { stroke: ink, font, labelFont: font, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 5 } };
     const rows = Math.max(1, Math.min(4, plot.markers.filter((m) => m.axis === "x" && m.label).length));
     const stacked = power(plot.x.scale) > 0;
-    const logTicks = (u, splits) => splits.map((v) => (log && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) > 1e-6 ? null : v));
     const options = {
       width: holder.clientWidth, height: 330, padding: [8 + 15 * rows, 12, 0, 0],
       scales: {
@@ -195,8 +211,8 @@
         y: { range: plot.y.scale === "symlog" ? undefined : yRange, ...distribution(plot.y.scale) },
       },
       axes: [
-        { ...axis, label: plot.x.label, labelSize: 22, size: stacked ? 46 : 30, space: 70, values: axisText(plot.x.scale), labelGap: 0 },
-        { ...axis, label: plot.y.label, labelSize: 22, size: 58, filter: logTicks, grid: { ...axis.grid, filter: logTicks }, values: axisText("linear") },
+        { ...axis, label: plot.x.label, labelSize: 22, size: stacked ? 46 : 30, space: 70, values: axisText(plot.x.scale), labelGap: 0, ...logAxis(plot.x.scale) },
+        { ...axis, label: plot.y.label, labelSize: 22, size: 58, values: axisText("linear"), ...logAxis(plot.y.scale) },
       ],
       series: [
         { label: plot.x.label, value: (u, v) => (v === null || v === undefined ? "–" : number(v) + (power(plot.x.scale) ? ` = ${angstrom(v, power(plot.x.scale))}` : "")) },
