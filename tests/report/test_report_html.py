@@ -333,9 +333,14 @@ def test_a_logarithmic_axis_has_readable_ticks_over_any_range(tmp_path, low, hig
                     "high": None}],
         "markers": [],
     }  # fmt: skip
-    note = "const p=CanvasRenderingContext2D.prototype,f=p.fillText;window.said=[];p.fillText=function(t,x,...r){said.push([t,x]);document.body.dataset.said=JSON.stringify(said);return f.call(this,t,x,...r)};"
+    note = (
+        "const p = CanvasRenderingContext2D.prototype, f = p.fillText, said = []; "
+        "p.fillText = function (t, x, ...r) { said.push([t, x]); "
+        "document.body.dataset.said = JSON.stringify(said); return f.call(this, t, x, ...r); };"
+    )
     scripts = [note, *((ASSETS / n).read_text() for n in ("uPlot-1.6.32.min.js", "plots.js"))]
-    body = f'<div data-plot="a" style="width:600px"></div><script type="application/json" id="plot-data">{json.dumps({"a": data})}</script>'
+    plots = f'<script type="application/json" id="plot-data">{json.dumps({"a": data})}</script>'
+    body = f'<div data-plot="a" style="width:600px"></div>{plots}'
     style = "<style>:root{--role-data:#112233;--line:#cccccc;--quiet:#444444;--ink:#000000;--page:#ffffff}</style>"
     (tmp_path / "p.html").write_text(
         f"<meta charset=utf-8>{style}<body>{body}{''.join(f'<script>{s}</script>' for s in scripts)}"
