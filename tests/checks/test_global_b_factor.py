@@ -80,7 +80,7 @@ def test_oversharpening_warns_and_common_practice_does_not():
 
 def test_strong_blur_warns():
     _, verdict = values(deposited(-450.0).density_map).judged(GlobalBFactor())
-    assert outcomes(verdict)["b_factor"] == "warning"
+    assert outcomes(verdict)["blur_at_resolution"] == "warning"
     assert "strongly blurred" in verdict.criteria[1].warning
 
 
@@ -178,7 +178,7 @@ def test_the_page_says_what_was_found():
     (figure,) = check.figures(measurement)
     assert isinstance(figure, CurveFigure)
     assert figure.x_scale == "inverse_square"
-    assert {series.role for series in figure.series} == {"data", "expected", "corrected", "model"}
+    assert {series.role for series in figure.series} == {"data", "expected", "corrected", "model", "other"}
     assert any(marker.role == "reported" for marker in figure.markers)
     assert all(np.isfinite(series.y).all() for series in figure.series)
     assert measurement.b_factor.text() in check.summary(measurement)

@@ -29,8 +29,18 @@ LOWEST_RESOLUTION = 10.0  # Å: below, amplitudes tell the shape of the particle
 COARSEST_REPORTED = 8.0  # Å
 LEAST_SHELLS = 6
 LEAST_SIGNAL = 1.0  # signal over noise, in power
-# ln amplitude, relative to protein at rest: further down the leakage of the mask's edge is as strong.
-DEEPEST_FALL = 4.5
+# ln amplitude below its highest from 20 Å on, relative to protein at rest: rounding of the grey values is as strong.
+LOWEST_RESOLUTION_OF_LEVEL, DEEPEST_FALL = 20.0, 5.0
+# Power over what a map without detail would show there, which is accurate to a factor of three: a map needs more than
+# EDGE_LEAD to be fitted, and has ended where it stays below EDGE_ALONE.
+EDGE_LEAD, EDGE_ALONE = 4.0, 2.0
+# Å: small particles smear their coarse density over 10 Å; a fit may begin as late as here.
+LATEST_START = 8.0
+MOST_END = 1.15  # end of the map over reported resolution
+# The strongest blur: so much of a protein's amplitude must be left at the reported resolution, or at 3.5 Å if finer.
+STRONGEST_BLUR, FINEST_JUDGED = -300.0, 3.5  # Å², Å
+# The sharpened map's largest gain in amplitude, as an exponent: e^6 = 400.
+LARGEST_GAIN = 6.0
 # Å²: an oversharpening by less is hard to see in a map; a wider interval than this is no evidence of a pass.
 TOLERATED = 50.0
 # What the micrographs' own decay may be (Å²); the range over which unseen noise is bounded.
@@ -42,6 +52,7 @@ class GlobalBFactorMeasurement:
     """Numbers first; what the figures and the sharpened map need after."""
 
     b_factor: Quantity
+    blur_at_resolution: Quantity
     plain_b_factor: Quantity
     surely_above: Quantity
     fit_from: Quantity
@@ -52,7 +63,7 @@ class GlobalBFactorMeasurement:
     signal_at_limit: Quantity
     undecided: str
     caveats: tuple[str, ...]
-    line: GuinierLine = field(repr=False)
+    line: GuinierLine | None = field(repr=False)
     used: NDArray[np.bool_] = field(repr=False)
     spectrum: MapSpectrum = field(repr=False)
     reference: ReferenceSpectrum = field(repr=False)
@@ -83,14 +94,25 @@ class GlobalBFactor(Check):
     frequencies, so B is then at most what the fit says; the interval reaches down to what B would be if the map
     held as much noise as its reported resolution allows.
 
+    The edges of masks, the check's and the depositor's, spread the strong amplitudes below 10 Å over all others, and
+    in a blurred map nothing else is left. What they spread is computed from a copy of the map without detail
+    (low-passed at 13 Å, with the depositor's mask kept); frequencies that do not exceed it four times take no part.
+    Where too few are left to fit, the amplitudes have ended, and the check says where. A map blurred by −400 Å² or
+    more at 3 Å so warns, or is inconclusive, with a mask and without.
+
     The check also looks for the frequency at which amplitudes fall off a cliff, as they do after a low-pass
     filter: a map that ends far before its reported resolution cannot show it.
+
+    How much blur is strong depends on the resolution. −300 Å² leave 0.2 % of a protein's amplitude at 3.5 Å; the same
+    share is left at 6 Å by −880 Å². At 3.5 Å and finer the limit is −300 Å², at d Å beyond it −300 (d / 3.5)² Å².
 
     Misleads when the particle is mostly nucleic acid: its spectrum falls faster than a protein's between 10 and 4 Å,
     which looks like a B of about −50 Å² for a map of 5 Å, −34 Å² at 4 Å and +5 Å² at 3 Å (protein with a third of
     nucleic acid: a third of that). At 6 Å and coarser the range of the fit is short and the interval wide. Weighting
     by the FSC, usual in post-processing, and the Wiener filter of refinement programs lower amplitudes near the limit
-    and make B more negative, by hundreds of Å² at 6 Å and coarser. A map altered by a network (density modification)
+    and make B more negative, by hundreds of Å² at 6 Å and coarser. A made-up protein, as in simulated maps, has a
+    spectrum of its own, which looks like a B of about −25 Å². A hard mask cut through the particle hides its decay: a
+    map blurred by some −200 Å² may then be inconclusive. A map altered by a network (density modification)
     follows what the network learnt. Noise that is stronger inside the particle than outside makes B too high. It is
     the B of the map as deposited: how much of it is blur and how much sharpening only the unsharpened half maps can
     tell.
@@ -120,13 +142,17 @@ class GlobalBFactor(Check):
             "at its resolution.",
         ),
         Criterion(
-            quantity="b_factor",
-            text="The map is not strongly blurred: B is not below −300 Å²",
-            at_least=-300.0,
+            quantity="blur_at_resolution",
+            text="The map is not strongly blurred: what is left at the reported resolution is no less than −300 Å² "
+            "leave at 3.5 Å",
+            at_least=STRONGEST_BLUR,
             rule="interval",
-            because="Beyond −300 Å² the amplitude at 3 Å is below 0.03 % of a protein at rest, and features are "
-            "hidden that the data may hold (the whole 95 % interval decides)",
-            warning="The map is strongly blurred: B is {value}, below −300 Å². Details near the reported "
+            because="−300 Å² leave 0.2 % of a protein's amplitude at 3.5 Å, and hide features that the data may hold. "
+            "At 3.5 Å and finer B itself is judged; at a coarser d, B × (3.5 Å / d)², which is the B that loses as "
+            "much at 3.5 Å: filters by FSC or SSNR alone move B by hundreds of Å² at 6 Å and coarser (the whole 95 % "
+            "interval decides)",
+            warning="The map is strongly blurred: at the reported resolution as little is left as B = {value} leaves "
+            "at 3.5 Å (or at the reported resolution if finer); the limit is −300 Å². Details near the reported "
             "resolution are there at most in traces.",
             causes=(
                 "The map was not sharpened",
@@ -140,7 +166,7 @@ class GlobalBFactor(Check):
         Criterion(
             quantity="end_over_reported",
             text="The map's amplitudes reach the reported resolution",
-            at_most=1.15,
+            at_most=MOST_END,
             because="Filters at the reported resolution halve amplitudes within 10 % of it; farther off the map "
             "was cut elsewhere",
             warning="The map's amplitudes end at {value} times the reported resolution (limit {limit}): what lies "
@@ -148,6 +174,8 @@ class GlobalBFactor(Check):
             causes=(
                 "A low-pass filter coarser than the reported resolution",
                 "The resolution was reported for another map, or for a part of this one",
+                "A blur so strong that nothing is left: errors of alignment or of the CTF, or states averaged",
+                "A hard mask cut through the particle, whose edge covers what lies beyond",
                 "The pixel size does not match",
             ),
             advice="Deposit the map filtered at the resolution that is claimed, or report the resolution of this map.",
@@ -185,16 +213,19 @@ class GlobalBFactor(Check):
         rng = np.random.default_rng([seed, 0x0D])
         frequency = map_spectrum.frequency
         end = find_spectral_end(frequency, map_spectrum.log_amplitude)
-        limit = min(1.0 / reported_resolution, density_map.nyquist, np.inf if end is None else end.onset)
-        in_range = (frequency >= 1.0 / LOWEST_RESOLUTION) & (frequency <= limit * 1.0001)
-        level = 0.5 * np.log(np.maximum(map_spectrum.power, 1e-300)) - reference_spectrum.at(frequency)
-        deep = in_range & (level < level[in_range].max(initial=-np.inf) - DEEPEST_FALL)
-        if deep.any():
-            in_range[np.flatnonzero(deep)[0] :] = False
-        if in_range.sum() < LEAST_SHELLS:
+        finest = min(1.0 / reported_resolution, density_map.nyquist)
+        whole = (frequency >= 1.0 / LOWEST_RESOLUTION) & (frequency <= finest * 1.0001)
+        if whole.sum() < LEAST_SHELLS:
             raise NotApplicable(
-                f"Only {in_range.sum()} shells lie between {LOWEST_RESOLUTION:g} Å and {1.0 / limit:.3g} Å; "
-                f"{LEAST_SHELLS} are needed. The particle is too small for this resolution, or the map ends early."
+                f"Only {whole.sum()} shells lie between {LOWEST_RESOLUTION:g} Å and {1.0 / finest:.3g} Å; "
+                f"{LEAST_SHELLS} are needed. The particle is too small for this resolution."
+            )
+        reach = _reach(map_spectrum, reference_spectrum, whole)
+        limit = min(finest, np.inf if end is None else end.onset)
+        in_range = reach.shells & (frequency <= limit * 1.0001)
+        if in_range.sum() < LEAST_SHELLS:
+            return self._nothing_to_fit(
+                density_map, map_spectrum, reference_spectrum, reported_resolution, end, reach, in_range, threads
             )
         used, ratio = _shells_with_signal(map_spectrum, in_range)
         if used.sum() < LEAST_SHELLS:
@@ -244,6 +275,12 @@ class GlobalBFactor(Check):
                 f"The interval of B reaches from {low:.0f} to {high:.0f} Å²: an oversharpening of up to "
                 f"{possibly:.0f} Å² could not have been seen"
             )
+        covered = reach.covered and reach.finest < 1.0 / (MOST_END * reported_resolution)
+        if covered and not undecided:
+            undecided = (
+                f"From {1.0 / reach.finest:.3g} Å on the map is hardly stronger than what the edge of its mask leaves "
+                "there: its amplitudes have ended, or the mask covers them"
+            )
         if end is not None and end.half < 0.95 / reported_resolution:
             caveats.append(f"Amplitudes fall off at {1.0 / end.half:.3g} Å; the fit stops before.")
         if 1.0 / reported_resolution > density_map.nyquist * 1.0001:
@@ -251,7 +288,7 @@ class GlobalBFactor(Check):
                 f"The pixel size of {density_map.pixel_size:.3g} Å holds nothing finer than "
                 f"{2 * density_map.pixel_size:.3g} Å; the fit stops there."
             )
-        ends_at = 1.0 / (density_map.nyquist if end is None else end.half)
+        ends_at = None if end is None and covered else 1.0 / (density_map.nyquist if end is None else end.half)
         return GlobalBFactorMeasurement(
             b_factor=Quantity(
                 label="B-factor of the map",
@@ -261,6 +298,7 @@ class GlobalBFactor(Check):
                 confidence=0.95,
                 note="negative: amplitudes decay; the spectrum of protein at rest is taken off",
             ),
+            blur_at_resolution=_scaled(line.b_factor, (low, high), reported_resolution),
             plain_b_factor=Quantity(
                 label="B-factor of the plain Guinier plot",
                 value=plain.b_factor,
@@ -280,14 +318,13 @@ class GlobalBFactor(Check):
             shells=Quantity(label="Shells in the fit", value=int(used.sum())),
             map_ends_at=Quantity(
                 label="The map's amplitudes end at",
-                value=float(ends_at),
+                value=ends_at,
                 unit="Å",
-                note="no end found up to the finest that the pixel size holds"
-                if end is None
-                else "where amplitudes are half of their trend",
+                note=_note_on_end(end, covered),
             ),
             end_over_reported=Quantity(
-                label="End of the map over reported resolution", value=float(ends_at / reported_resolution)
+                label="End of the map over reported resolution",
+                value=None if ends_at is None else ends_at / reported_resolution,
             ),
             signal_at_limit=Quantity(
                 label="Signal over noise at the end of the fit (power)",
@@ -306,14 +343,72 @@ class GlobalBFactor(Check):
             threads=threads,
         )
 
+    def _nothing_to_fit(
+        self,
+        density_map: DensityMap,
+        map_spectrum: MapSpectrum,
+        reference_spectrum: ReferenceSpectrum,
+        reported_resolution: float,
+        end: SpectralEnd | None,
+        reach: Reach,
+        in_range: NDArray[np.bool_],
+        threads: int,
+    ) -> GlobalBFactorMeasurement:
+        """Where a map ends that holds too little beyond 10 Å for a line."""
+        ends = [f for f in (reach.end, None if end is None else end.half) if f is not None]
+        ends_at = max(1.0 / min(ends), 1.0 / density_map.nyquist) if ends else None
+        if end is not None and end.onset < reach.finest:
+            why = "its amplitudes fall off there, as after a low-pass"
+        elif reach.covered:
+            why = "beyond, it is hardly stronger than what the edges of masks leave of a map without any detail"
+        else:
+            why = f"beyond, its amplitudes are below {100 * np.exp(-DEEPEST_FALL):.1g} % of a protein's at rest"
+        at = 1.0 / (reach.finest if end is None else min(reach.finest, end.onset))
+        undecided = (
+            f"Between {LOWEST_RESOLUTION:g} Å and {reported_resolution:.3g} Å only {in_range.sum()} shells hold "
+            f"amplitudes of the map's own, and {LEAST_SHELLS} are needed for a B-factor: the map can be followed to "
+            f"{at:.3g} Å; {why}"
+        )
+        none = Quantity(label="", value=None)
+        return GlobalBFactorMeasurement(
+            b_factor=_unmeasured("B-factor of the map", "Å²"),
+            blur_at_resolution=_unmeasured("B that blurs as much at 3.5 Å", "Å²"),
+            plain_b_factor=_unmeasured("B-factor of the plain Guinier plot", "Å²"),
+            surely_above=_unmeasured("B is surely above (97.5 %)", "Å²"),
+            fit_from=_unmeasured("Fit from", "Å"),
+            fit_to=_unmeasured("Fit to", "Å"),
+            shells=Quantity(label="Shells that could be fitted", value=int(in_range.sum())),
+            map_ends_at=Quantity(
+                label="The map's amplitudes end at", value=ends_at, unit="Å",
+                note="there or at a coarser resolution; beyond, masks alone would leave as much",
+            ),
+            end_over_reported=Quantity(
+                label="End of the map over reported resolution",
+                value=None if ends_at is None else float(ends_at / reported_resolution),
+            ),
+            signal_at_limit=none.model_copy(update={"label": "Signal over noise at the end of the fit (power)"}),
+            undecided=undecided,
+            caveats=(),
+            line=None,
+            used=in_range,
+            spectrum=map_spectrum,
+            reference=reference_spectrum,
+            end=end,
+            reported_resolution=reported_resolution,
+            density_map=density_map,
+            threads=threads,
+        )
+
     def summary(self, measurement: GlobalBFactorMeasurement) -> str:
+        if measurement.line is None:
+            return f"{measurement.undecided}."
         b = measurement.b_factor
         assert isinstance(b.value, float) and b.interval is not None
         if float(measurement.surely_above.value or 0.0) > 0:
             verdict = "oversharpened"
         elif b.interval[0] > 0:
             verdict = "a little more than a protein at rest has, as a map sharpened to a flat Guinier plot does"
-        elif b.interval[1] < -300:
+        elif b.interval[1] < strongest_blur(measurement.reported_resolution):
             verdict = "a strong blur"
         else:
             verdict = "decaying" if b.interval[1] < 0 else "close to that of a protein at rest"
@@ -330,22 +425,96 @@ class GlobalBFactor(Check):
 
     def maps(self, measurement: GlobalBFactorMeasurement) -> list[MapOutput]:
         m = measurement
-        b = float(m.b_factor.value)  # type: ignore[arg-type]
+        if m.line is None:
+            return []
+        b, resolution = m.line.b_factor, float(m.fit_to.value)  # type: ignore[arg-type]
         return [
             MapOutput(
                 description=DerivedMap(
                     key="sharpened",
                     label="Map sharpened to B = 0",
                     file="",
-                    description=f"The submitted map multiplied by exp({-b:.0f} f² / 4) in Fourier space and "
-                    f"low-passed at {m.reported_resolution:.3g} Å: its amplitudes then fall as a protein's at "
-                    "rest do. For looking at; not a better map.",
+                    description=f"The submitted map multiplied by exp({-b:.0f} f² / 4) in Fourier space, by "
+                    f"{np.exp(LARGEST_GAIN):.0f} at most, and low-passed at {resolution:.3g} Å, where the fit ends: "
+                    "its amplitudes then fall as a protein's at rest do, as far as that gain reaches. For looking at; "
+                    "not a better map.",
                 ),
-                data=sharpened(m.density_map, b, m.reported_resolution, m.threads),
+                data=sharpened(m.density_map, b, resolution, m.threads),
                 pixel_size=m.density_map.pixel_size,
                 origin=m.density_map.origin,
             )
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """The shells from 10 Å on that hold amplitudes of the map's own.
+
+    finest: 1/Å, the last of them, 1 / (10 Å) without any. covered: what follows is no stronger than what edges leave.
+    end: 1/Å, from where on the map surely has none, or None.
+    """
+
+    shells: NDArray[np.bool_]
+    finest: float
+    covered: bool
+    end: float | None
+
+
+def _reach(spectrum: MapSpectrum, reference: ReferenceSpectrum, whole: NDArray[np.bool_]) -> Reach:
+    """Follow the spectrum from 10 Å to the first shell that is too deep, or hardly above what edges leave."""
+    frequency = spectrum.frequency
+    level = spectrum.log_amplitude - reference.at(frequency)
+    coarse = frequency >= 1.0 / LOWEST_RESOLUTION_OF_LEVEL
+    deep = level < level[coarse & (frequency <= frequency[whole][-1])].max() - DEEPEST_FALL
+    lead = np.log(np.maximum(spectrum.power, 1e-300)) - np.log(np.maximum(spectrum.edge_power, 1e-300))
+    # Three shells together decide: one alone is a toss.
+    lead = np.convolve(np.pad(lead, 1, mode="edge"), np.ones(3) / 3.0, mode="valid")
+    holds = whole & ~deep & (lead >= np.log(EDGE_LEAD))
+    first = np.flatnonzero(holds & (frequency <= 1.0 / LATEST_START))
+    shells = np.zeros(frequency.size, bool)
+    last = int(np.flatnonzero(whole)[0]) - 1
+    if first.size:
+        lost = np.flatnonzero(whole & ~holds & (np.arange(frequency.size) > first[0]))
+        last = int(lost[0]) - 1 if lost.size else int(np.flatnonzero(whole)[-1])
+        shells[first[0] : last + 1] = True
+    following = min(last + 1, frequency.size - 1)
+    empty = deep | (lead < np.log(EDGE_ALONE))
+    held = np.flatnonzero(whole & ~empty)
+    start = int(held[-1]) + 1 if held.size else int(np.flatnonzero(whole)[0])
+    at_end = start < frequency.size and whole[start]
+    return Reach(
+        shells=shells,
+        finest=float(frequency[last]) if shells.any() else 1.0 / LOWEST_RESOLUTION,
+        covered=bool(whole[following] and not deep[following]),
+        end=(float(frequency[start]) if held.size else 1.0 / LOWEST_RESOLUTION) if at_end else None,
+    )
+
+
+def strongest_blur(resolution: float) -> float:
+    """The B (Å²) that leaves at `resolution` (Å) what −300 Å² leave at 3.5 Å; −300 Å² at finer resolution."""
+    return STRONGEST_BLUR * (max(resolution, FINEST_JUDGED) / FINEST_JUDGED) ** 2
+
+
+def _scaled(b_factor: float, interval: tuple[float, float], resolution: float) -> Quantity:
+    scale = STRONGEST_BLUR / strongest_blur(resolution)
+    left = 100.0 * np.exp(min(b_factor, 0.0) / (4.0 * max(resolution, FINEST_JUDGED) ** 2))
+    return Quantity(
+        label="B that blurs as much at 3.5 Å", value=b_factor * scale, unit="Å²",
+        interval=(interval[0] * scale, interval[1] * scale), confidence=0.95,
+        note=f"leaves {left:.2g} % of a protein's amplitude at {max(resolution, FINEST_JUDGED):.3g} Å",
+    )  # fmt: skip
+
+
+def _note_on_end(end: SpectralEnd | None, covered: bool) -> str:
+    if end is not None:
+        return "where amplitudes are half of their trend"
+    if covered:
+        return "the edge of the map's mask covers what lies beyond the fit"
+    return "no end found up to the finest that the pixel size holds"
+
+
+def _unmeasured(label: str, unit: str) -> Quantity:
+    return Quantity(label=label, value=None, unit=unit, note="too few shells to fit")
 
 
 def _shells_with_signal(spectrum: MapSpectrum, in_range: NDArray) -> tuple[NDArray[np.bool_], NDArray]:
@@ -375,15 +544,14 @@ def _lowest_shift(frequency: NDArray, variance: NDArray, resolution: float, refe
 
 
 def sharpened(density_map: DensityMap, b_factor: float, resolution: float, threads: int) -> NDArray[np.float32]:
-    """Multiply by exp(-b_factor f² / 4) and low-pass at `resolution` (Å) with an edge of 5 % of that frequency."""
+    """Multiply by exp(-b_factor f² / 4), at most e^6, and low-pass at `resolution` (Å), the edge 5 % of that wide."""
     cutoff = 1.0 / resolution
     grid = frequency_grid(density_map.shape, density_map.pixel_size)
     transform = rfftn(density_map.data, threads)
     transform *= raised_cosine(grid, cutoff, 0.05 * cutoff)
-    # Beyond the edge the filter is zero, and the gain is held where it was so that it cannot overflow.
-    np.minimum(grid, np.float32(1.05 * cutoff), out=grid)
     np.square(grid, out=grid)
     grid *= np.float32(-b_factor / 4.0)
+    np.minimum(grid, np.float32(LARGEST_GAIN), out=grid)
     np.exp(grid, out=grid)
     transform *= grid
     return irfftn(transform, density_map.shape, threads)
@@ -400,45 +568,20 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
         series.append(
             _series("Noise", x, 0.5 * np.log(np.maximum(spectrum.noise_power[shown], 1e-300)) - level, "expected")
         )
-    positive = shown & (spectrum.signal > 0)
-    corrected = 0.5 * np.log(spectrum.signal[positive]) - m.reference.at(frequency[positive])
-    # The corrected curve has a level of its own; it is drawn so that it meets the map's at the start of the fit.
-    start = int(np.flatnonzero(m.used)[0])
-    shift = (
-        0.5 * np.log(spectrum.signal[start])
-        - level
-        - (0.5 * np.log(spectrum.signal[start]) - m.reference.at(frequency[start : start + 1])[0])
-    )
-    series.append(
-        Series(
-            label="Signal, noise and protein's own spectrum taken off",
-            x=_tuple(frequency[positive] ** 2),
-            y=_tuple(corrected + shift),
-            style="points",
-            role="corrected",
-        )
-    )
-    fitted = frequency[m.used]
-    low, high = m.line.band(fitted)
-    series.append(
-        Series(
-            label=f"Fit, B = {m.b_factor.text()}",
-            x=_tuple(fitted**2),
-            y=_tuple(m.line.intercept + m.line.b_factor * fitted**2 / 4.0 + shift),
-            low=_tuple(low + shift),
-            high=_tuple(high + shift),
-            role="model",
-        )
-    )
+    edges = 0.5 * np.log(np.maximum(spectrum.edge_power[shown], 1e-300)) - level
+    series.append(_series("Left by the edges of masks", x, edges, "other"))
     markers = [
-        Marker(axis="x", value=float(fitted[0] ** 2), end=float(fitted[-1] ** 2), label="range of the fit"),
         Marker(
-            axis="x",
-            value=1.0 / m.reported_resolution**2,
-            role="reported",
+            axis="x", value=1.0 / m.reported_resolution**2, role="reported",
             label=f"reported {m.reported_resolution:.3g} Å",
         ),
     ]
+    if m.line is not None:
+        series += _fit_series(m, m.line, shown, level)
+        fitted = frequency[m.used]
+        markers.append(
+            Marker(axis="x", value=float(fitted[0] ** 2), end=float(fitted[-1] ** 2), label="range of the fit")
+        )
     if m.end is not None:
         markers.append(Marker(axis="x", value=m.end.half**2, label=f"amplitudes end at {1.0 / m.end.half:.3g} Å"))
     return CurveFigure(
@@ -447,14 +590,46 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
         caption="ln of the mean amplitude in shells of equal frequency, against frequency squared. A B-factor is a "
         "straight line here: falling for a decaying map, level after proper sharpening, rising when sharpened too "
         "far. The points are the map's signal with the noise and the spectrum of protein at rest taken off; the "
-        "line and its band (95 %) are fitted to them within the shaded range.",
-        alt_text=f"Guinier plot; the fitted line has B = {m.b_factor.text()}.",
+        "line and its band (95 %) are fitted to them within the shaded range. Where the map comes down to what the "
+        "edges of masks leave of a map without detail, it holds nothing of its own.",
+        alt_text=f"Guinier plot; the fitted line has B = {m.b_factor.text()}." if m.line is not None
+        else "Guinier plot without a fit: too few shells hold amplitudes of the map's own.",
         series=tuple(series),
         x_label="Frequency squared (1/Å²)",
         y_label="ln amplitude",
         x_scale="inverse_square",
         markers=tuple(markers),
     )
+
+
+def _fit_series(
+    m: GlobalBFactorMeasurement, line: GuinierLine, shown: NDArray[np.bool_], level: float
+) -> list[Series]:
+    """The corrected signal and the line through it, both shifted to meet the map's curve at the start of the fit."""
+    spectrum, frequency = m.spectrum, m.spectrum.frequency
+    positive = shown & (spectrum.signal > 0)
+    corrected = 0.5 * np.log(spectrum.signal[positive]) - m.reference.at(frequency[positive])
+    start = int(np.flatnonzero(m.used)[0])
+    shift = float(m.reference.at(frequency[start : start + 1])[0]) - level
+    fitted = frequency[m.used]
+    low, high = line.band(fitted)
+    return [
+        Series(
+            label="Signal, noise and protein's own spectrum taken off",
+            x=_tuple(frequency[positive] ** 2),
+            y=_tuple(corrected + shift),
+            style="points",
+            role="corrected",
+        ),
+        Series(
+            label=f"Fit, B = {m.b_factor.text()}",
+            x=_tuple(fitted**2),
+            y=_tuple(line.intercept + line.b_factor * fitted**2 / 4.0 + shift),
+            low=_tuple(low + shift),
+            high=_tuple(high + shift),
+            role="model",
+        ),
+    ]
 
 
 def _series(label: str, x: NDArray, y: NDArray, role: str) -> Series:
