@@ -41,7 +41,8 @@ class Criterion:
     rule: "value": the value decides. "interval": the quantity's interval decides: wholly beyond the limit is a
         warning, wholly within is a pass, anything else is inconclusive.
     significance: name of a quantity that holds a p-value; a value beyond the limit is a warning only when that
-        p is below `alpha`, and a value within it a pass only when its interval, if it has one, is within it too: a
+        p is at most `alpha` (p-values of n surrogates are multiples of 1 / (n + 1), and one on the limit is one of the
+        alpha share), and a value within it a pass only when its interval, if it has one, is within it too: a
         measurement too coarse to have seen the fault is inconclusive.
     """
 
@@ -82,7 +83,7 @@ class Criterion:
             outcome = Outcome.INCONCLUSIVE
         if self.significance is not None:
             p_value = quantities[self.significance].value
-            certain = p_value is not None and float(p_value) < self.alpha
+            certain = p_value is not None and float(p_value) <= self.alpha
             could_have_shown = quantity.interval is None or (
                 floor <= quantity.interval[0] and quantity.interval[1] <= ceiling
             )

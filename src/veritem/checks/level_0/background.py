@@ -34,8 +34,8 @@ CLUSTER_LEVEL = 4.0
 ALPHA = 0.01
 
 _CALIBRATED = (
-    "The p-value is that of the whole family of five tests against simulated noise of the same spectrum: noise alone "
-    "passes it in 1 % of maps."
+    "Noise alone breaks none of the five limits in 99 of 100 maps: the p-value of each is that of all five tests "
+    "together, against simulated noise of the same spectrum."
 )
 
 
@@ -98,7 +98,7 @@ class Background(Check):
     voxel (Poisson, with the tail of a Gaussian field) is carried over to the whole background.
 
     Significant is not large: with millions of voxels an offset of a thousandth of the particle's density is certain,
-    and harmless. A warning needs both, a p-value below 0.01 and an effect beyond its limit; a certain but small
+    and harmless. A warning needs both, a p-value of at most 0.01 and an effect beyond its limit; a certain but small
     effect is told in the summary.
 
     Misleads when the particle's flexible or disordered parts, a detergent belt or a neighbouring particle lie in the
@@ -258,7 +258,7 @@ class Background(Check):
 
     def summary(self, m: BackgroundMeasurement) -> str:
         beyond = [c for c in self.criteria if _beyond(c, m)]
-        significant = [name for name, p in m.statistics.p.items() if p < ALPHA]
+        significant = [name for name, p in m.statistics.p.items() if p <= ALPHA]
         named = {
             "offset": "an offset",
             "halo": "a rim around the particle",
@@ -266,7 +266,7 @@ class Background(Check):
             "cluster": "a group of voxels that stands out",
             "direction": "noise that depends on direction",
         }
-        family = f"family-wise p {m.statistics.family_p:.2g}"
+        family = f"family-wise p {m.statistics.family_p:.2g}, limit {ALPHA:g}"
         if not significant and m.offset.value is None:
             return f"Nothing stands out of the background ({family}), but it is too small for its mean to be judged."
         if not significant:
@@ -482,7 +482,7 @@ def _beyond(criterion: Criterion, m: BackgroundMeasurement) -> bool:
     value = float(quantity.value)
     low = -np.inf if criterion.at_least is None else criterion.at_least
     high = np.inf if criterion.at_most is None else criterion.at_most
-    return float(significance.value) < criterion.alpha and not low <= value <= high
+    return float(significance.value) <= criterion.alpha and not low <= value <= high
 
 
 def _percent(quantity: Quantity) -> str:
