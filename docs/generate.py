@@ -463,7 +463,7 @@ def python_page() -> str:
     ]
     sections = {
         "Validate and report": ("validate", "render_report", "demo"),
-        "Learn about the checks": ("api.checks", "explain", "api.CheckPage"),
+        "Learn about the checks": ("api.list_checks", "explain", "api.CheckPage"),
         "Results": (
             "ValidationResult",
             "CheckResult",
