@@ -190,8 +190,9 @@ def _exhibit_lines(record: dict[str, Any], said: Iterable[str] = ()) -> list[str
     return lines
 
 
-# What the keys of the calibrations mean, as the heads of columns.
+# What the keys of the calibrations mean, for the heads of tables and columns.
 MEASURED = {
+    "noise": "Pure noise",
     "family": "found significant (nominal 1 %)",
     "family_at_5_percent": "p below 5 %",
     "warning": "warns",
@@ -200,64 +201,140 @@ MEASURED = {
     "voxelwise": "a test that counts voxels warns",
     "voxelwise_t_test": "of these by its t-test",
     "voxelwise_5_sigma": "of these by its count beyond 5 σ",
+    "interval_holds_truth": "The 95 % interval holds the planted value",
+    "within_10_percent_or_interval": "Within 10 % of the planted value, or its interval holds it",
+    "false_alarms_sound": "Warnings of sound maps",
+    "false_alarms_uniform": "Warnings of maps in which everything is there",
+    "declined": "No answer (too few segments, too little signal)",
+    "error": "Measured less planted B (Å²), by planted B (Å²)",
+    "half_width_of_interval": "Half width of the 95 % interval (Å²), by resolution",
+    "warned": "Warnings, by planted B (Å²)",
+    "outcomes": "Outcomes, by planted B (Å²)",
+    "scatter_over_standard_error": "Scatter of local values over their stated standard error, by resolution",
+    "sd_of_ln_occupancy_between_segments": "Scatter of ln occupancy between segments that are all there",
+    "one_of_four": "One of four subunits weak, by its occupancy",
+    "two_domains_planted_-150": "Two domains planted 150 Å² apart, difference measured",
 }
+MEASURED_COLUMNS = {"sd": "standard deviation", "warned": "warns", "found": "found", "rate": "share", "share": "share"}
 
 
 def _trust_lines(check: Any) -> list[str]:
     """What was measured of the check's errors, from the committed calibrations."""
     if check.unavailable:
         return ["It gives no answer yet.", ""]
-    lines: list[str] = []
-    for measured in calibrations(check):
-        lines += _calibration_lines(measured)
+    lines = [*_false_alarm_lines(check.code), *_calibration_lines(check)]
     return lines or ["Its false-alarm and detection rates have not been measured yet.", ""]
 
 
-def calibrations(check: Any) -> list[dict[str, Any]]:
-    """The calibrations of a check, beside its module and among the results of the benchmarks."""
+def _false_alarm_lines(code: str) -> list[str]:
+    from veritem.run.execute import RATES
+
+    if not RATES.is_file():
+        return []
+    stored = json.loads(RATES.read_text())
+    found = stored["checks"].get(code)
+    if found is None:
+        return []
+    rate = {"maps": found["sound_maps"], "rate": found["rate"], "interval_95": found["interval"]}
+    return [
+        f"Of {found['sound_maps']} {stored['measured_on']}, it warned of {found['warnings']}: a false-alarm rate of "
+        f"{_rate_text(rate)}; {found['inconclusive']} came out inconclusive (`{stored['command']}`).",
+        "",
+    ]
+
+
+def _calibration_lines(check: Any) -> list[str]:
+    """The check's own calibration, beside its module or among the results of the benchmarks."""
     module = Path(inspect.getfile(check))
-    names = [module.with_name(f"{module.stem}_calibration.json"), BENCHMARKS / "results" / f"{module.stem}.json"]
-    return [json.loads(path.read_text()) for path in names if path.is_file()]
-
-
-def _calibration_lines(measured: dict[str, Any]) -> list[str]:
-    lines = [f"Measured with `{measured['command']}`. Rates have their 95 % interval in brackets.", ""]
-    for title, group in measured.items():
-        if not isinstance(group, dict):
-            continue
-        if all(isinstance(entry, list) for entry in group.values()):
-            for kind, entries in group.items():
-                rows = {f"{entry['dose']:g}": entry for entry in entries}
-                lines += _rate_table(f"{title.capitalize()}: {kind}", "dose", rows)
-        else:
-            lines += _rate_table(f"{title.capitalize()}", title, group)
+    own = module.with_name(f"{module.stem}_calibration.json")
+    lines: list[str] = []
+    if own.is_file():
+        stored = json.loads(own.read_text())
+        lines += _measured_lines(stored, stored["command"])
+    b_factor = BENCHMARKS / "results" / "b_factor.json"
+    if b_factor.is_file() and check.code in (stored := json.loads(b_factor.read_text())):
+        lines += _measured_lines(stored[check.code], stored.get("command", "python benchmarks/calibrate_b_factor.py"))
+        alone = stored.get("noise", {}).get(check.code)
+        if alone:
+            said = ", ".join(f"{outcome} {count}" for outcome, count in alone.items())
+            lines += [f"Maps of noise alone came out: {said}.", ""]
     return lines
 
 
-def _rate_table(title: str, first: str, rows: dict[str, Any]) -> list[str]:
-    """One row per condition, one column per rate that was measured in all of them."""
-    columns = [key for key, value in next(iter(rows.values())).items() if isinstance(value, dict) and "rate" in value]
+def _measured_lines(measured: dict[str, Any], command: str) -> list[str]:
+    """Single rates as a list, groups of them as tables."""
+    lines = [f"Measured with `{command}`; rates have their 95 % interval in brackets.", ""]
+    single = [
+        f"- {_measured_name(key)}: {_measured_text(value)}"
+        for key, value in measured.items()
+        if _is_rate(value) or isinstance(value, float)
+        if key != "nominal"
+    ]
+    lines += [*single, ""] if single else []
+    for key, group in measured.items():
+        if not isinstance(group, dict) or _is_rate(group):
+            continue
+        if "mean" in group:
+            said = [f"{MEASURED_COLUMNS.get(k) or _words(k)} {_measured_text(v)}" for k, v in group.items()]
+            lines += [f"{_measured_name(key)}: {', '.join(said)}.", ""]
+        elif all(isinstance(entry, list) for entry in group.values()):
+            for kind, entries in group.items():
+                rows = {f"{entry['dose']:g}": entry for entry in entries}
+                lines += _measured_table(f"{_measured_name(key)}: {kind}", "dose", rows)
+        else:
+            lines += _measured_table(_measured_name(key), "", group)
+    return lines
+
+
+def _measured_table(title: str, first: str, rows: dict[str, Any]) -> list[str]:
+    """One row per condition; a column for every number or rate that any of them has."""
+    if not any(isinstance(row, dict) for row in rows.values()):
+        rows = {label: {"value": value} for label, value in rows.items()}
+    elif all(_is_rate(row) for row in rows.values()):
+        rows = {label: {"maps": row["maps"], "rate": row} for label, row in rows.items()}
+    rows = {label: row if isinstance(row, dict) else {"value": row} for label, row in rows.items()}
+    columns = list(dict.fromkeys(key for row in rows.values() for key, value in row.items() if _is_shown(value)))
+    columns = [column for column in columns if column not in ("dose", "independent_voxels", "interval_95")]
     if not columns:
         return []
-    lines = [
-        f"### {title}",
-        "",
-        f"| {first} | maps | " + " | ".join(MEASURED.get(c, _words(c)) for c in columns) + " |",
-    ]
-    lines.append("|---|--:|" + "--:|" * len(columns))
+    heads = [MEASURED_COLUMNS.get(column) or MEASURED.get(column) or _words(column) for column in columns]
+    lines = [f"### {title}", "", f"| {first} | {' | '.join(heads)} |", "|---|" + "--:|" * len(columns)]
     for label, row in rows.items():
-        cells = [_rate_text(row[column]) for column in columns]
-        lines.append(f"| {_cell(label)} | {row[columns[0]]['maps']} | {' | '.join(cells)} |")
+        lines.append(
+            f"| {_cell(_words(label))} | {' | '.join(_measured_text(row.get(column)) for column in columns)} |"
+        )
     return [*lines, ""]
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, dict) and "interval_95" in value and ("rate" in value or "share" in value)
+
+
+def _is_shown(value: Any) -> bool:
+    return _is_rate(value) or value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _measured_text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if _is_rate(value):
+        return _rate_text(value)
+    return f"{value:.3g}".replace("-", "\u2212")
 
 
 def _rate_text(rate: dict[str, Any]) -> str:
     low, high = (100 * bound for bound in rate["interval_95"])
-    return f"{100 * rate['rate']:.3g} % ({low:.2g} to {high:.3g})"
+    value = 100 * (rate["rate"] if "rate" in rate else rate["share"])
+    return f"{value:.3g} % ({low:.2g} to {high:.3g}; {rate['maps']} maps)"
+
+
+def _measured_name(key: str) -> str:
+    words = MEASURED.get(key) or _words(key)
+    return words[:1].upper() + words[1:]
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ")
+    return key.replace("_", " ").replace("-", "\u2212")
 
 
 # --- command line ------------------------------------------------------------------------------------------
