@@ -188,7 +188,6 @@ def summary(arguments: argparse.Namespace) -> None:
                 "family": rate(sum(m["family_p"] <= ALPHA for m in maps), len(maps)),
                 "family_at_5_percent": rate(sum(m["family_p"] <= 0.05 for m in maps), len(maps)),
                 "warning": rate(warned, len(maps)),
-                "inconclusive": rate(sum(m["outcome"] == "inconclusive" for m in maps), len(maps)),
                 "components_at_1_percent": {name: sum(m["p"][name] <= ALPHA for m in maps) for name in maps[0]["p"]},
                 "voxelwise": rate(sum(fired), len(maps)),
                 "voxelwise_t_test": rate(sum(m["original_p"] < 0.001 for m in maps), len(maps)),
@@ -201,7 +200,6 @@ def summary(arguments: argparse.Namespace) -> None:
                     "dose": float(dose),
                     "significant": rate(sum(m["family_p"] <= ALPHA for m in maps), len(maps)),
                     "warning": rate(warned, len(maps)),
-                    "inconclusive": sum(m["outcome"] == "inconclusive" for m in maps),
                 }
             )
     for doses in result["detection"].values():
