@@ -129,8 +129,7 @@ def band_bank(
         )
     known = noise_region.available
     background = noise_region.centre if known else outside_level(density_map.data, mask_distance > 5.0)
-    sigma = noise_region.sigma if known else 0.0
-    box = _with_weak_parts(density_map, mask_distance, background, sigma)
+    box = _with_weak_parts(density_map, mask_distance, background, measured_noise)
     margin = int(np.ceil(PADDING / pixel_size))
     low = tuple(s.start - margin for s in box)
     high = tuple(s.stop + margin for s in box)
@@ -185,7 +184,7 @@ def strength_weights(
 
 
 def _with_weak_parts(
-    density_map: DensityMap, mask_distance: NDArray[np.float32], background: float, sigma: float
+    density_map: DensityMap, mask_distance: NDArray[np.float32], background: float, noise: MeasuredNoise | None
 ) -> tuple[slice, slice, slice]:
     """The box of the particle, and of what is near it, large, and at least a fifth as dense: parts seldom there."""
     box = bounding_slices(mask_distance <= 0)
@@ -196,8 +195,14 @@ def _with_weak_parts(
     inside = _block_means((mask_distance <= 0).astype(np.float32), step) > 0.5
     if not inside.any():
         return box
-    # 64 Å³ and the Gaussian average some 30 pixels of 2 Å or less: 2 sigma of the map is 5 to 10 of what is left.
-    weak = coarse > max(0.2 * float(np.median(coarse[inside])), 2.0 * sigma)
+    least = 0.2 * float(np.median(coarse[inside]))
+    if noise is not None:
+        # The standard deviation that the noise keeps after the Gaussian, by its power; five of it is no chance.
+        gain = np.exp(-((2.0 * np.pi * 4.0 * noise.frequency) ** 2))
+        shells = 4.0 * np.pi * noise.frequency**2 * noise.power * gain
+        left = density_map.voxel_volume * float(np.trapezoid(shells, noise.frequency))
+        least = max(least, 5.0 * float(np.sqrt(left)))
+    weak = coarse > least
     labels, count = label(weak, np.ones((3, 3, 3)))
     if count == 0:
         return box
