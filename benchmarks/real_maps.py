@@ -322,12 +322,13 @@ _INITIAL_SENSE = (
 )
 _NO_DENSITY = (
     "No, and that is a limit of this level: the volume is no density, but it has a compact body with an edge, and "
-    "centring, mask and B-factors find nothing amiss. Whether a volume looks like a protein is the question of 0.e, "
+    "centring, mask and B-factors find little amiss. Whether a volume looks like a protein is the question of 0.e, "
     "which is not available yet."
 )
 _TEMPLATE = (
-    "Yes. With so few voxels and a wrong pixel size nothing can be said, and nothing is; the pixel size and the "
-    "resolution are doubted on reading."
+    "Yes. With so few voxels and a wrong pixel size nothing can be said: the pixel size and the "
+    "resolution are doubted on "
+    "reading, and 0.b finds no body of a protein's size, which follows from the pixel size."
 )
 
 # Whether the findings make sense: written by a person after looking at them.
@@ -340,25 +341,37 @@ SENSE: dict[str, str] = {
     "EMD-1461 (VP6), a cut-out": _CUT,
     "EMD-1461 (VP6), one copy": "Yes. The box is tight. Outside the particle the map varies by a millionth of its "
     "density, which is no noise, and is said to be none.",
-    "EMD-5168 (F-actin)": "Mostly. The filament through both faces along z is seen, and its length is not held "
-    "against it. At 6.6 Å without sharpening the amplitudes do fall this fast. A bright rim is likely: the estimated "
-    "level is the one that keeps noise out, and encloses too little. Noise that depends on direction is what helical "
-    "averaging leaves.",
+    "EMD-5168 (F-actin)": (
+        "Mostly. The filament through both faces along z is seen, and 0.a leaves open whether it is "
+        "one. A bright rim is likely: the estimated level keeps noise out, and encloses too little. "
+        "Noise that depends on direction is what helical averaging leaves. The warning of 0.g is "
+        "doubtful: a filament is alike along its length, and at 6.6 Å the check cannot tell blur from"
+        " absence."
+    ),
     "EMD-5168, one subunit": "Yes. The box is tight, 28 voxels are few, and too little noise is left to measure it.",
-    "EMD-1997 (GroEL), author's level": "Yes where it matters: 0.b finds the pieces, and 0.d and 0.g ask whether the "
-    "level is too high, which it is. The height of the level over the noise and the noise by direction are wrong: "
-    "most of the particle lies outside the mask and is taken for background.",
-    "EMD-1997 (GroEL), no level": "Yes. The estimated level encloses 98 % of the right volume. The map was masked by "
-    "its authors, and never sharpened: that is the blur.",
-    "β-galactosidase, EMPIAR-10017": "Yes. It is the unsharpened map of a tutorial, so its amplitudes fall steeply; "
-    "between 10 and 8 Å the range is short, and the interval says how well B is known.",
+    "EMD-1997 (GroEL), author's level": (
+        "Yes. 0.b finds the pieces; 0.a, 0.d and 0.g do not decide and ask whether the level is too high, which it is."
+    ),
+    "EMD-1997 (GroEL), no level": (
+        "Yes. The estimated level encloses 98 % of the right volume. The map was masked before it was"
+        " deposited, and never sharpened."
+    ),
+    "β-galactosidase, EMPIAR-10017": (
+        "Yes. It is the unsharpened map of a tutorial, so its amplitudes fall steeply; between 10 and"
+        " 8 Å the range is short. The background lies just below zero, at the limit, and 0.c leaves "
+        "that open."
+    ),
     "β-galactosidase, its local resolution": "Yes: the pixel size is doubted, no particle is found, and the rest "
     "follows from that.",
     "A tiny low-resolution map": "Yes. The box is tight, and with 360 voxels of background nothing is said of it.",
     "EMD-2513 (FrhABG), a cut-out": _CUT,
-    "EMD-6824 (TRPML1)": "Mostly. The voxels cannot hold 3.7 Å, and 0.d says where the map ends. The large B-factor "
-    "is that of the resampling more than of the map. What stands out of the background is a large body, most likely "
-    "the detergent belt (which 0.c names among the causes), and a dark spot on the symmetry axis.",
+    "EMD-6824 (TRPML1)": (
+        "Mostly. The voxels cannot hold 3.7 Å, and that is said. The large B-factor is that of the "
+        "resampling more than of the map, and 0.f should not judge by the half per cent of the "
+        "particle in which it could measure. What stands out of the background is a large body, most "
+        "likely the detergent belt (which 0.c names among the causes), and a dark spot on the "
+        "symmetry axis."
+    ),
     "Apoferritin, Xmipp HighRes": "Mostly. The level that encloses the volume of the model lies only 2.6 standard "
     "deviations above the noise of this map, so it carries dust, and dust joins the mask and makes the box look "
     "tight. The voxel that stands out may come from the JPEG compression.",
@@ -375,7 +388,7 @@ SENSE: dict[str, str] = {
     "to the particle.",
     "EMD-5625": "Yes. A protrusion touches a face, and the solvent is flat.",
     "EMD-3001 (MicroED)": "Yes. The cell has an angle of 94°, so it cannot be a single-particle map; that is said.",
-    "EMD-3197": "Yes. 20³ voxels are too few to find a particle by itself; with a contour level more would be said.",
+    "EMD-3197": ("Yes. In 20³ voxels no particle stands out by itself; with a contour level more would be said."),
     "EMD-30288 (7C4U), a crystal": "In part. That it is cut off at the faces, in many pieces, is right. It is a "
     "lattice, and 0.c judges its neighbours' density as background.",
     "β-galactosidase, iteration 5": "Yes. The program masked it to a sphere and low-passed it, so that too few blocks "
