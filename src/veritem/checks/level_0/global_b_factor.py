@@ -34,6 +34,8 @@ LOWEST_RESOLUTION_OF_LEVEL, DEEPEST_FALL = 20.0, 5.0
 # Power over what a map without detail would show there, which is accurate to a factor of three: a map needs more than
 # EDGE_LEAD to be fitted, and has ended where it stays below EDGE_ALONE.
 EDGE_LEAD, EDGE_ALONE = 4.0, 2.0
+# ln amplitude: no protein of the reference falls by more than 0.42 from its highest at 20 to 10 Å on to any shell.
+SHAPE = 0.7
 # Å: small particles smear their coarse density over 10 Å; a fit may begin as late as here.
 LATEST_START = 8.0
 MOST_END = 1.15  # end of the map over reported resolution
@@ -97,8 +99,9 @@ class GlobalBFactor(Check):
     The edges of masks, the check's and the depositor's, spread the strong amplitudes below 10 Å over all others, and
     in a blurred map nothing else is left. What they spread is computed from a copy of the map without detail
     (low-passed at 13 Å, with the depositor's mask kept); frequencies that do not exceed it four times take no part.
-    Where too few are left to fit, the amplitudes have ended, and the check says where. A map blurred by −400 Å² or
-    more at 3 Å so warns, or is inconclusive, with a mask and without.
+    Where too few are left to fit, and what is there is weaker than the strongest blur allowed would leave, the
+    amplitudes have ended, and the check says where; otherwise the mask may cover them, and it is inconclusive, as for
+    a map of which all below a level was set to zero.
 
     The check also looks for the frequency at which amplitudes fall off a cliff, as they do after a low-pass
     filter: a map that ends far before its reported resolution cannot show it.
@@ -111,8 +114,9 @@ class GlobalBFactor(Check):
     nucleic acid: a third of that). At 6 Å and coarser the range of the fit is short and the interval wide. Weighting
     by the FSC, usual in post-processing, and the Wiener filter of refinement programs lower amplitudes near the limit
     and make B more negative, by hundreds of Å² at 6 Å and coarser. A made-up protein, as in simulated maps, has a
-    spectrum of its own, which looks like a B of about −25 Å². A hard mask cut through the particle hides its decay: a
-    map blurred by some −200 Å² may then be inconclusive. A map altered by a network (density modification)
+    spectrum of its own, which looks like a B of about −25 Å². A hard mask hides the decay of a map that is
+    blurred: from some −150 Å² on if it cuts through the particle, from −200 Å² on around it, the answer is that
+    nothing can be said. A map altered by a network (density modification)
     follows what the network learnt. Noise that is stronger inside the particle than outside makes B too high. It is
     the B of the map as deposited: how much of it is blur and how much sharpening only the unsharpened half maps can
     tell.
@@ -220,7 +224,7 @@ class GlobalBFactor(Check):
                 f"Only {whole.sum()} shells lie between {LOWEST_RESOLUTION:g} Å and {1.0 / finest:.3g} Å; "
                 f"{LEAST_SHELLS} are needed. The particle is too small for this resolution."
             )
-        reach = _reach(map_spectrum, reference_spectrum, whole)
+        reach = _reach(map_spectrum, reference_spectrum, whole, strongest_blur(reported_resolution))
         limit = min(finest, np.inf if end is None else end.onset)
         in_range = reach.shells & (frequency <= limit * 1.0001)
         if in_range.sum() < LEAST_SHELLS:
@@ -288,7 +292,9 @@ class GlobalBFactor(Check):
                 f"The pixel size of {density_map.pixel_size:.3g} Å holds nothing finer than "
                 f"{2 * density_map.pixel_size:.3g} Å; the fit stops there."
             )
-        ends_at = None if end is None and covered else 1.0 / (density_map.nyquist if end is None else end.half)
+        ends_at: float | None = 1.0 / (density_map.nyquist if end is None else end.half)
+        if end is None and covered and density_map.nyquist > 1.0 / (MOST_END * reported_resolution):
+            ends_at = None
         return GlobalBFactorMeasurement(
             b_factor=Quantity(
                 label="B-factor of the map",
@@ -451,7 +457,8 @@ class Reach:
     """The shells from 10 Å on that hold amplitudes of the map's own.
 
     finest: 1/Å, the last of them, 1 / (10 Å) without any. covered: what follows is no stronger than what edges leave.
-    end: 1/Å, from where on the map surely has none, or None.
+    end: 1/Å, from where on the map surely has none; None if its mask may cover a sound map: if what is there, edges
+        included, is nowhere weaker than the strongest blur allowed would leave.
     """
 
     shells: NDArray[np.bool_]
@@ -460,15 +467,19 @@ class Reach:
     end: float | None
 
 
-def _reach(spectrum: MapSpectrum, reference: ReferenceSpectrum, whole: NDArray[np.bool_]) -> Reach:
+def _reach(
+    spectrum: MapSpectrum, reference: ReferenceSpectrum, whole: NDArray[np.bool_], strongest: float
+) -> Reach:
     """Follow the spectrum from 10 Å to the first shell that is too deep, or hardly above what edges leave."""
     frequency = spectrum.frequency
     level = spectrum.log_amplitude - reference.at(frequency)
-    coarse = frequency >= 1.0 / LOWEST_RESOLUTION_OF_LEVEL
-    deep = level < level[coarse & (frequency <= frequency[whole][-1])].max() - DEEPEST_FALL
+    lowest = 1.0 / LOWEST_RESOLUTION_OF_LEVEL
+    level = level - level[(frequency >= lowest) & (frequency <= frequency[whole][-1])].max()
+    deep = level < -DEEPEST_FALL
+    allowed = strongest / 4.0 * (frequency**2 - lowest**2) - SHAPE
     lead = np.log(np.maximum(spectrum.power, 1e-300)) - np.log(np.maximum(spectrum.edge_power, 1e-300))
     # Three shells together decide: one alone is a toss.
-    lead = np.convolve(np.pad(lead, 1, mode="edge"), np.ones(3) / 3.0, mode="valid")
+    lead, smooth = (np.convolve(np.pad(y, 1, mode="edge"), np.ones(3) / 3.0, mode="valid") for y in (lead, level))
     holds = whole & ~deep & (lead >= np.log(EDGE_LEAD))
     first = np.flatnonzero(holds & (frequency <= 1.0 / LATEST_START))
     shells = np.zeros(frequency.size, bool)
@@ -481,7 +492,7 @@ def _reach(spectrum: MapSpectrum, reference: ReferenceSpectrum, whole: NDArray[n
     empty = deep | (lead < np.log(EDGE_ALONE))
     held = np.flatnonzero(whole & ~empty)
     start = int(held[-1]) + 1 if held.size else int(np.flatnonzero(whole)[0])
-    at_end = start < frequency.size and whole[start]
+    at_end = start < frequency.size and whole[start] and (smooth < allowed)[whole].any()
     return Reach(
         shells=shells,
         finest=float(frequency[last]) if shells.any() else 1.0 / LOWEST_RESOLUTION,
