@@ -235,7 +235,7 @@ class LocalOccupancy(Check):
         elif hidden > 10.0 >= low_share:
             undecided = (
                 f"Outside the mask lies weak density, {hidden:.0f} % of the whole. It may be a part that is there in "
-                "few particles, detergent, or noise that is stronger near the particle; lower the contour level to see it"
+                "few particles, detergent, or noise that is stronger near the particle; a lower contour level shows it"
             )
         elif possible > 10.0 >= low_share:
             undecided = (
