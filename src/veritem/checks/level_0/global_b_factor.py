@@ -385,7 +385,9 @@ class GlobalBFactor(Check):
             fit_to=_unmeasured("Fit to", "Å"),
             shells=Quantity(label="Shells that could be fitted", value=int(in_range.sum())),
             map_ends_at=Quantity(
-                label="The map's amplitudes end at", value=ends_at, unit="Å",
+                label="The map's amplitudes end at",
+                value=ends_at,
+                unit="Å",
                 note="there or at a coarser resolution; beyond, masks alone would leave as much",
             ),
             end_over_reported=Quantity(
@@ -467,9 +469,7 @@ class Reach:
     end: float | None
 
 
-def _reach(
-    spectrum: MapSpectrum, reference: ReferenceSpectrum, whole: NDArray[np.bool_], strongest: float
-) -> Reach:
+def _reach(spectrum: MapSpectrum, reference: ReferenceSpectrum, whole: NDArray[np.bool_], strongest: float) -> Reach:
     """Follow the spectrum from 10 Å to the first shell that is too deep, or hardly above what edges leave."""
     frequency = spectrum.frequency
     level = spectrum.log_amplitude - reference.at(frequency)
@@ -583,7 +583,9 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
     series.append(_series("Left by the edges of masks", x, edges, "other"))
     markers = [
         Marker(
-            axis="x", value=1.0 / m.reported_resolution**2, role="reported",
+            axis="x",
+            value=1.0 / m.reported_resolution**2,
+            role="reported",
             label=f"reported {m.reported_resolution:.3g} Å",
         ),
     ]
@@ -603,7 +605,8 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
         "far. The points are the map's signal with the noise and the spectrum of protein at rest taken off; the "
         "line and its band (95 %) are fitted to them within the shaded range. Where the map comes down to what the "
         "edges of masks leave of a map without detail, it holds nothing of its own.",
-        alt_text=f"Guinier plot; the fitted line has B = {m.b_factor.text()}." if m.line is not None
+        alt_text=f"Guinier plot; the fitted line has B = {m.b_factor.text()}."
+        if m.line is not None
         else "Guinier plot without a fit: too few shells hold amplitudes of the map's own.",
         series=tuple(series),
         x_label="Frequency squared (1/Å²)",
@@ -613,9 +616,7 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
     )
 
 
-def _fit_series(
-    m: GlobalBFactorMeasurement, line: GuinierLine, shown: NDArray[np.bool_], level: float
-) -> list[Series]:
+def _fit_series(m: GlobalBFactorMeasurement, line: GuinierLine, shown: NDArray[np.bool_], level: float) -> list[Series]:
     """The corrected signal and the line through it, both shifted to meet the map's curve at the start of the fit."""
     spectrum, frequency = m.spectrum, m.spectrum.frequency
     positive = shown & (spectrum.signal > 0)
