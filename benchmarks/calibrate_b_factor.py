@@ -168,7 +168,7 @@ def uniform(case: Case, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     found: dict[str, Any] = {}
     measurement, found["0.d"] = values.run(GlobalBFactor())
-    if measurement is not None:
+    if measurement is not None and measurement.line is not None:
         found["global"] = [measurement.b_factor.value, *measurement.b_factor.interval]
     measurement, found["0.f"] = values.run(LocalBFactor())
     if measurement is not None:

@@ -114,7 +114,7 @@ class GlobalBFactor(Check):
     nucleic acid: a third of that). At 6 Å and coarser the range of the fit is short and the interval wide. Weighting
     by the FSC, usual in post-processing, and the Wiener filter of refinement programs lower amplitudes near the limit
     and make B more negative, by hundreds of Å² at 6 Å and coarser. A made-up protein, as in simulated maps, has a
-    spectrum of its own, which looks like a B of about −25 Å². A hard mask hides the decay of a map that is
+    spectrum of its own, which looks like a B of −25 to −50 Å². A hard mask hides the decay of a map that is
     blurred: from some −150 Å² on if it cuts through the particle, from −200 Å² on around it, the answer is that
     nothing can be said. A map altered by a network (density modification)
     follows what the network learnt. Noise that is stronger inside the particle than outside makes B too high. It is
