@@ -33,6 +33,9 @@ from veritem.simulation.models import AtomicModel, ideal_protein, load_model
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "benchmarks" / "results" / "false_alarms.jsonl"
 ATOMS = (1500, 9000)
+# At coarser resolutions the simulator's noise is so strong, voxel by voxel, that a level of four standard deviations
+# breaks the particle into fragments: 0.b says so, rightly (15 of 28 maps), and such maps are no longer sound as seen.
+COARSEST = 3.5  # Å
 
 
 def sound_map(index: int, models: list[Path]) -> SimulatedMap:
@@ -109,6 +112,7 @@ def run(maps: int, models: list[Path], shard: tuple[int, int]) -> None:
 
 def summarise() -> None:
     lines = [json.loads(line) for line in CHECKPOINT.open()]
+    lines = [line for line in lines if line["resolution"] <= COARSEST]
     rates: dict[str, object] = {}
     for code in lines[0]["checks"]:
         outcomes = Counter(line["checks"][code]["outcome"] for line in lines)
@@ -133,7 +137,7 @@ def summarise() -> None:
         )
     content = {
         "command": "python benchmarks/false_alarms.py",
-        "measured_on": "sound maps simulated from atomic models, given contour level and resolution",
+        "measured_on": "sound maps simulated from atomic models, given contour level and resolution, up to 3.5 Å",
         "version": __version__,
         "code_sha256": code_sha256(),
         "checks": rates,
