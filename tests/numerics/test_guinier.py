@@ -117,9 +117,7 @@ def test_a_protein_that_is_not_in_the_reference_is_covered(planted, finest):
         truth = np.interp(shells, reference.frequency, reference.log_amplitude + own + uncertain)
         noise = 0.02 * rng.standard_normal(shells.size)
         variance = 0.02**2 + without.scatter(shells) ** 2
-        line = fit_guinier(
-            shells, truth + planted * shells**2 / 4 + noise, variance, rng, reference=without, draws=400
-        )
+        line = fit_guinier(shells, truth + planted * shells**2 / 4 + noise, variance, rng, reference=without, draws=400)
         low, high = line.interval()
         hits += low <= planted <= high
         errors.append(line.b_factor - planted)
