@@ -31,7 +31,7 @@ COARSEST_REPORTED = 5.5  # Å: four bands from 10 Å on that span a factor of 1.
 BLOCK = 15.0  # Å
 LEAST_BLOCKS = 8
 # % of the particle for which the median must stand. Less is no warning: a sound map whose half maps agree to FSC 0.143
-# at the reported resolution may have more noise than signal from 1.3 times that on (b_factor.json).
+# at the reported resolution has three times more noise than signal there, and may have as much well before it.
 LEAST_SHARE = 50.0
 TOLERATED = 50.0  # Å², as in 0.d
 RAW_B_FACTORS = (20.0, 50.0, 100.0, 200.0, 400.0)
