@@ -26,11 +26,12 @@ from veritem.checks.base import Check, judge
 from veritem.checks.level_0.global_b_factor import GlobalBFactor
 from veritem.checks.level_0.local_b_factor import LocalBFactor
 from veritem.checks.level_0.local_occupancy import LocalOccupancy
-from veritem.derived import load_all
 from veritem.errors import Inconclusive, NotApplicable
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.masks import label_components
 from veritem.numerics.statistics import binomial_interval
+from veritem.run.execute import Runner
+from veritem.run.plan import make_plan
 from veritem.simulation.half_maps import SimulatedMap, simulate_map
 from veritem.simulation.models import AtomicModel, ideal_protein, load_model
 from veritem.simulation.noise import low_passed_noise
@@ -97,19 +98,16 @@ def cases(paths: list[Path], runs: int) -> Iterator[Case]:
 
 
 class Values:
-    """Inputs and derived values by name, each computed when it is first asked for."""
+    """Inputs and derived values by name, resolved as in a run."""
 
     def __init__(self, **inputs: Any) -> None:
         self.known: dict[str, Any] = {
             "given_contour_level": None, "molecular_weight": None, "seed": 0, "threads": 1, **inputs,
         }  # fmt: skip
-        self.table = load_all()
+        self._runner = Runner(make_plan((), self.known), self.known, {})
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.known:
-            entry = self.table[name]
-            self.known[name] = entry.function(**{need: self[need] for need in entry.needs})
-        return self.known[name]
+        return self._runner.value(name)
 
     def run(self, check: Check) -> tuple[Any, str]:
         """The measurement and the outcome; None where the check declined."""

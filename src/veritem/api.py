@@ -10,13 +10,12 @@ from veritem.checks.base import Check
 from veritem.checks.registry import CHECKS
 from veritem.derived.registry import INPUTS
 from veritem.errors import InputError
+from veritem.report.render import FORMATS, known_formats, load, render
 from veritem.results import Reference, ValidationResult
 from veritem.run.execute import Event, Progress, silent
 from veritem.run.folder import OutputFolder
 from veritem.run.validate import available_threads, run_submission, select_checks
 from veritem.submission import Submission, receive
-
-FORMATS = ("html", "pdf", "chimerax")
 
 
 def validate(
@@ -66,7 +65,7 @@ def validate(
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    formats = _known_formats(formats)
+    formats = known_formats(formats)
     submission = Submission.from_file(Path(entry), **given) if entry else Submission.from_options(**given)
     # Before anything heavy: a misspelt check or a folder that cannot be written is said at once.
     select_checks(submission.include, submission.exclude)
@@ -90,19 +89,9 @@ def render_report(results: str | Path, formats: Iterable[str] = FORMATS) -> list
     results: results.json or the folder that holds it.
     Raises InputError when it is not a results file of a version that is known here.
     """
-    from veritem.report.render import load, render
-
     path = Path(results)
     folder = path if path.is_dir() else path.parent
-    return render(load(path), folder, _known_formats(formats))
-
-
-def _known_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    formats = tuple(formats)
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise InputError(f"There is no report format {', '.join(unknown)}. Choose from {', '.join(FORMATS)}.")
-    return formats
+    return render(load(path), folder, formats)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,26 @@
-"""Inputs and derived values by name, each computed when it is first asked for, as the plan does."""
+"""Inputs and derived values by name, resolved as in a run."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from veritem.checks.base import Check, Verdict, judge
-from veritem.derived import load_all
+from veritem.numerics.density_map import DensityMap
+from veritem.run.execute import Runner
+from veritem.run.plan import make_plan
 
 
 class Values:
+    """known: what was handed in; a derived value put there takes the place of the computed one."""
+
     def __init__(self, **inputs: Any) -> None:
         self.known: dict[str, Any] = {
             "given_contour_level": None, "molecular_weight": None, "reported_resolution": None, "seed": 0, "threads": 1,
         } | inputs  # fmt: skip
-        self.table = load_all()
+        self._runner = Runner(make_plan((), self.known), self.known, {})
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.known:
-            entry = self.table[name]
-            self.known[name] = entry.function(**{need: self[need] for need in entry.needs})
-        return self.known[name]
+        return self._runner.value(name)
 
     def measure(self, check: Check) -> Any:
         """The measurement; raises what the check raises."""
@@ -28,6 +29,25 @@ class Values:
     def judged(self, check: Check) -> tuple[Any, Verdict]:
         measurement = self.measure(check)
         return measurement, judge(check, measurement)
+
+
+def values(
+    density_map: DensityMap,
+    level: float | None = None,
+    molecular_weight: float | None = None,
+    resolution: float | None = None,
+) -> Values:
+    return Values(
+        density_map=density_map,
+        given_contour_level=level,
+        molecular_weight=molecular_weight,
+        reported_resolution=resolution,
+    )
+
+
+def measured(check: Check, density_map: DensityMap, **inputs: float | None) -> tuple[Any, Verdict]:
+    """The measurement and its verdict."""
+    return values(density_map, **inputs).judged(check)
 
 
 def outcomes(verdict: Verdict) -> dict[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from tests.checks.derived_values import measured, outcomes, values
+from tests.checks.by_name import measured, outcomes, values
 from veritem.checks.base import judge
 from veritem.checks.level_0.centring import WAVELENGTH, Centring
 from veritem.derived.noise import noise_region
@@ -73,8 +73,9 @@ def test_the_interval_of_the_centre_of_mass_holds_the_truth():
     Their number is binomial with standard deviation sqrt(180 x 0.05 x 0.95) = 2.9; three of them below 171 is 162.
     """
     clean = ball((40, 44, 48), 9.0, (20.3, 21.6, 24.4))
-    known = values(clean, level=5.0)
-    truth = Centring().measure(**{n: known[n] for n in Centring.uses()})
+    inputs = values(clean, level=5.0)
+    known = {n: inputs[n] for n in Centring.uses()}
+    truth = Centring().measure(**known)
     rng = np.random.default_rng(0)
     held, halves = 0, []
     for _ in range(60):

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from tests.checks.derived_values import measured, outcomes
+from tests.checks.by_name import measured, outcomes
 from veritem.checks.base import judge
 from veritem.checks.level_0.mask import RESIDUE_VOLUME, Mask
 from veritem.numerics.density_map import DensityMap

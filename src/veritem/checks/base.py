@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from veritem.errors import NotApplicable
 from veritem.results import (
     CriterionResult,
     DerivedMap,
@@ -137,6 +138,9 @@ class Check:
     unavailable: ClassVar[str] = ""
 
     def measure(self, **derived: Any) -> Any:
+        """Measure; a check that is `unavailable` need not define it."""
+        if self.unavailable:
+            raise NotApplicable(self.unavailable)
         raise NotImplementedError
 
     def summary(self, measurement: Any) -> str:
@@ -155,7 +159,8 @@ class Check:
     @classmethod
     def uses(cls) -> tuple[str, ...]:
         """The derived values and inputs that `measure` takes, by name."""
-        return tuple(name for name in inspect.signature(cls.measure).parameters if name != "self")
+        parameters = inspect.signature(cls.measure).parameters.values()
+        return tuple(p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD)
 
     @classmethod
     def question(cls) -> str:

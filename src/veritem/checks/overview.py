@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from veritem.derived.masks import ContourLevel
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.masks import slice_variances
+from veritem.numerics.molecule import MOLECULAR_VOLUME
 from veritem.results import Figure, ImageFigure, Panel, Quantity, SurfaceFigure
 
 AXES = ("z", "y", "x")
-MOLECULAR_VOLUME = 1.21  # Å³ per Da of protein
 LARGEST_IMAGE = 400
 
 

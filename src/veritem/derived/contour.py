@@ -13,10 +13,9 @@ from veritem.numerics.density_map import DensityMap
 from veritem.numerics.distance import dilate
 from veritem.numerics.fourier import gaussian_filter
 from veritem.numerics.masks import label_components
+from veritem.numerics.molecule import MOLECULAR_VOLUME
+from veritem.numerics.statistics import robust_scale
 from veritem.results import format_number
-
-# Protein of 1.35 g/cm³ takes 1.23 Å³ per Da; 1.21 is the usual figure for packed protein.
-MOLECULAR_VOLUME = 1.21  # Å³/Da
 
 # Smoothed this much, the inside of a molecule is one plateau and atoms no longer show.
 SMOOTHINGS = (4.0, 6.0, 9.0)  # Å, standard deviation
@@ -105,9 +104,7 @@ def _envelope(
     for _ in range(2):
         outside = ~(dilate(mask, radius) | flat)
         if np.count_nonzero(outside) >= FEWEST_BACKGROUND:
-            values = smooth[outside]
-            centre = float(np.median(values))
-            sigma = 1.4826 * float(np.median(np.abs(values - centre)))
+            centre, sigma = robust_scale(smooth[outside])
         elif flat.any():
             # Nothing but particle and flat surroundings: a tightly masked map.
             centre, sigma = float(np.median(coarse[flat])), 0.0
@@ -215,8 +212,7 @@ def _map_background(data: NDArray[np.float32], envelope: Envelope, pixel_size: f
     if seen.size < FEWEST_BACKGROUND:
         centre = envelope.centre if np.isnan(common) else common
         return Background(centre, 0.0, seen.size)
-    centre = float(np.median(seen))
-    return Background(centre, 1.4826 * float(np.median(np.abs(seen - centre))), seen.size)
+    return Background(*robust_scale(seen), seen.size)
 
 
 def map_background(density_map: DensityMap, threads: int = 1) -> Background:

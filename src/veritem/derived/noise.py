@@ -24,6 +24,7 @@ from veritem.numerics.noise import (
     within_fading_border,
 )
 from veritem.numerics.shells import shell_frequencies
+from veritem.numerics.statistics import robust_scale
 
 # Blocks in which noise is looked for; with their neighbours they make windows of 12 voxels.
 BLOCK = 4
@@ -126,8 +127,7 @@ def noise_region(
         return _unavailable(mask, reason, margin, featureless)
 
     values = data[mask]
-    centre = float(np.median(values))
-    sigma = float(1.4826 * np.median(np.abs(values - np.float32(centre))))
+    centre, sigma = robust_scale(values)
     contrast = float(data[hard_mask].mean(dtype=np.float64) - centre) if hard_mask.any() else float("nan")
     reason = ""
     step = grey_step(values)

@@ -14,7 +14,7 @@ from scipy.stats import beta, norm
 def robust_scale(values: NDArray) -> tuple[float, float]:
     """Median and 1.4826 times the median absolute deviation: the standard deviation of Gaussian values."""
     centre = float(np.median(values))
-    return centre, float(1.4826 * np.median(np.abs(values - np.asarray(centre, values.dtype))))
+    return centre, 1.4826 * float(np.median(np.abs(values - np.asarray(centre, values.dtype))))
 
 
 def binomial_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

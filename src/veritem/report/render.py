@@ -56,16 +56,22 @@ def load(path: Path) -> ValidationResult:
         ) from error
 
 
+def known_formats(formats: Iterable[str]) -> tuple[str, ...]:
+    """The formats as they are. Raises InputError that names every one that there is not."""
+    formats = tuple(formats)
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"There is no report format {', '.join(unknown)}. Choose from {', '.join(FORMATS)}.")
+    return formats
+
+
 def render(result: ValidationResult, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Write the report into `folder`, beside its data. Returns the files written.
 
     formats: of "html", "pdf", "chimerax". Raises InputError for another, and when the
     folder cannot be written.
     """
-    formats = tuple(formats)
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise InputError(f"There is no report format {', '.join(unknown)}. Choose from {', '.join(FORMATS)}.")
+    formats = known_formats(formats)
     try:
         return _render(result, folder, formats)
     except OSError as error:

@@ -16,13 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from veritem.errors import InputError
 from veritem.numerics.density_map import DensityMap
+from veritem.numerics.molecule import MOLECULAR_VOLUME
 from veritem.results import InputFile, Problem
 from veritem.submission.map_file import expanded, near_names, read_map
 from veritem.submission.problems import ProblemList, summary
 
-# Protein's partial specific volume of 0.73 mL/g in Å³ per Da (Matthews, J. Mol. Biol. 33 (1968) 491,
-# doi:10.1016/0022-2836(68)90205-2).
-CUBIC_ANGSTROM_PER_DALTON = 1.21
 FEWEST_SELECTED, MOST_SELECTED = 0.001, 0.6
 MASK_SHARE = 0.2
 
@@ -275,7 +273,7 @@ def _molecular_weight(weight_kda: float | None, density_map: DensityMap) -> list
     if weight_kda is None:
         return found.items
     voxels = density_map.data.size
-    most_kda = voxels * density_map.voxel_volume / CUBIC_ANGSTROM_PER_DALTON / 1000
+    most_kda = voxels * density_map.voxel_volume / MOLECULAR_VOLUME / 1000
     if weight_kda > most_kda or weight_kda < 1:
         found.warning(
             "IN-29",

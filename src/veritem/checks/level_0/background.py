@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from veritem.checks.base import Check, Criterion
+from veritem.checks.base import Check, Criterion, quantities_of
 from veritem.derived.noise import NoiseRegion, NoiseSpectrum
 from veritem.errors import NotApplicable
 from veritem.numerics.background import BackgroundStatistics, background_statistics
@@ -20,6 +20,7 @@ from veritem.results import (
     HistogramFigure,
     ImageFigure,
     Marker,
+    Outcome,
     Panel,
     Quantity,
     Reference,
@@ -257,7 +258,8 @@ class Background(Check):
         return measurement(found, density_map, noise_region, noise_spectrum)
 
     def summary(self, m: BackgroundMeasurement) -> str:
-        beyond = [c for c in self.criteria if _beyond(c, m)]
+        judged = [c.judge(quantities_of(m)) for c in self.criteria]
+        beyond = [r for r in judged if r is not None and r.outcome is Outcome.WARNING]
         significant = [name for name, p in m.statistics.p.items() if p <= ALPHA]
         named = {
             "offset": "an offset",
@@ -473,16 +475,6 @@ def _direction_quantity(found: BackgroundStatistics) -> Quantity:
     at = int(np.argmax(np.abs(found.relative_power / found.relative_power_error)))
     value, error = float(found.relative_power[at]), found.direction_limit * float(found.relative_power_error[at])
     return Quantity(label=label, value=value, interval=(value - error, value + error), confidence=0.99, digits=2)
-
-
-def _beyond(criterion: Criterion, m: BackgroundMeasurement) -> bool:
-    quantity, significance = getattr(m, criterion.quantity), getattr(m, str(criterion.significance))
-    if quantity.value is None or significance.value is None:
-        return False
-    value = float(quantity.value)
-    low = -np.inf if criterion.at_least is None else criterion.at_least
-    high = np.inf if criterion.at_most is None else criterion.at_most
-    return float(significance.value) <= criterion.alpha and not low <= value <= high
 
 
 def _percent(quantity: Quantity) -> str:

@@ -14,6 +14,7 @@ from veritem.derived.noise import NoiseRegion
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.masks import ComponentRuns, MassProfiles, mass_profiles
 from veritem.numerics.noise import block_moments
+from veritem.numerics.statistics import robust_scale
 from veritem.results import (
     Column,
     CurveFigure,
@@ -418,8 +419,7 @@ def correlation_volume(density_map: DensityMap, noise_region: NoiseRegion) -> fl
         moments = block_moments(density_map.data, noise_region.mask, edge)
         whole = moments.counts == edge**3
         if np.count_nonzero(whole) >= FEWEST_BLOCKS:
-            means = moments.sums[whole] / edge**3
-            spread = 1.4826 * float(np.median(np.abs(means - np.median(means))))
+            _, spread = robust_scale(moments.sums[whole] / edge**3)
             return max(1.0, spread**2 * edge**3 / noise_region.sigma**2)
     return None
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from veritem.checks.base import Check
-from veritem.errors import NotApplicable
 from veritem.results import Reference
 
 
@@ -46,13 +45,3 @@ class Handedness(Check):
             doi="10.1016/j.jsb.2022.107915",
         ),
     )
-
-    def measure(self, **derived: Any) -> Any:
-        raise NotApplicable(self.unavailable)
-
-    def summary(self, measurement: Any) -> str:
-        return "Not measured: no network is installed."
-
-    @classmethod
-    def uses(cls) -> tuple[str, ...]:
-        return ()

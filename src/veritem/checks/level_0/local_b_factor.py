@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion, MapOutput
+from veritem.checks.level_0.global_b_factor import RAW_B_FACTORS, TOLERATED
 from veritem.checks.level_0.local_figures import coloured_slices, coloured_surface, local_histogram
 from veritem.derived.bands import BandBank
 from veritem.derived.masks import ContourLevel
@@ -33,8 +34,6 @@ LEAST_BLOCKS = 8
 # % of the particle for which the median must stand. Less is no warning: a sound map whose half maps agree to FSC 0.143
 # at the reported resolution has three times more noise than signal there, and may have as much well before it.
 LEAST_SHARE = 50.0
-TOLERATED = 50.0  # Å², as in 0.d
-RAW_B_FACTORS = (20.0, 50.0, 100.0, 200.0, 400.0)
 
 
 @dataclass(frozen=True, eq=False)

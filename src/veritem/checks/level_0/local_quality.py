@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from veritem.checks.base import Check
-from veritem.errors import NotApplicable
 from veritem.results import Reference
 
 
@@ -47,13 +46,3 @@ class LocalQuality(Check):
             doi="10.1107/S2052252519011692",
         ),
     )
-
-    def measure(self, **derived: Any) -> Any:
-        raise NotApplicable(self.unavailable)
-
-    def summary(self, measurement: Any) -> str:
-        return "Not measured: no network is installed."
-
-    @classmethod
-    def uses(cls) -> tuple[str, ...]:
-        return ()

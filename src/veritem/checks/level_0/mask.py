@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.level_0.centring import correlation_volume
 from veritem.checks.level_0.images import binned, binned_mask, binning
-from veritem.derived.contour import MOLECULAR_VOLUME, map_background
+from veritem.derived.contour import map_background
 from veritem.derived.masks import LEAST_PARTICLE, ContourLevel
 from veritem.derived.noise import NoiseRegion
 from veritem.numerics.density_map import DensityMap
@@ -22,6 +22,7 @@ from veritem.numerics.masks import (
     label_components,
     slice_variances,
 )
+from veritem.numerics.molecule import MOLECULAR_VOLUME
 from veritem.results import (
     Column,
     CurveFigure,
