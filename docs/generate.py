@@ -77,8 +77,8 @@ def checks_index() -> str:
         "same in the terminal.",
         "",
     ]
-    for level, title in LEVELS.items():
-        lines += [f"## Level {level}: {title}", "", "| check | title | question | needs |", "|---|---|---|---|"]
+    for level, about in LEVELS.items():
+        lines += [f"## Level {level}: {about.title}", "", "| check | title | question | needs |", "|---|---|---|---|"]
         for check in _checks():
             if check.level == level:
                 question = check.question() + (f" *Not available: {check.unavailable}.*" if check.unavailable else "")

@@ -10,17 +10,21 @@ from veritem.checks.base import Check
 from veritem.checks.registry import CHECKS
 from veritem.derived.registry import INPUTS
 from veritem.errors import InputError
+from veritem.numerics.device import select_device
 from veritem.report.render import FORMATS, known_formats, load, render
 from veritem.results import Reference, ValidationResult
 from veritem.run.execute import Event, Progress, silent
 from veritem.run.folder import OutputFolder
 from veritem.run.validate import available_threads, run_submission, select_checks
 from veritem.submission import Submission, receive
+from veritem.submission.submission import FILES
 
 
 def validate(
     map: str | Path | None = None,
     *,
+    half_map_1: str | Path | None = None,
+    half_map_2: str | Path | None = None,
     entry: str | Path | None = None,
     contour_level: float | None = None,
     resolution: float | None = None,
@@ -34,12 +38,14 @@ def validate(
     output: str | Path | None = None,
     formats: Iterable[str] = FORMATS,
     threads: int | None = None,
+    device: str = "auto",
     progress: Progress = silent,
     command: str = "",
 ) -> ValidationResult:
     """Validate a map and return the typed results.
 
     map: MRC, CCP4 or EM file, plain or compressed.
+    half_map_1, half_map_2: the two half maps as the refinement wrote them: unmasked, unfiltered, on the map's grid.
     entry: a TOML file that describes the submission, in place of or beside the options; an option wins over it.
     contour_level: grey value at which the map is looked at; estimated when it is not given.
     resolution: the reported resolution in Å. Without it the checks that need it are not applicable.
@@ -49,11 +55,14 @@ def validate(
     output: folder for results.json, the report, the derived maps and the ChimeraX files. Nothing is written when it
         is not given, and the figures then carry their arrays in memory.
     formats: which reports to write: "html", "pdf", "chimerax".
+    threads: cores to use; all by default. device: "auto", "cpu" or "cuda"; a GPU gives the same numbers sooner.
 
     Raises InputError, carrying every problem found, when the submission cannot be used.
     """
     options = {
         "map": map,
+        "half_map_1": half_map_1,
+        "half_map_2": half_map_2,
         "contour_level": contour_level,
         "resolution": resolution,
         "pixel_size": pixel_size,
@@ -69,14 +78,17 @@ def validate(
     submission = Submission.from_file(Path(entry), **given) if entry else Submission.from_options(**given)
     # Before anything heavy: a misspelt check or a folder that cannot be written is said at once.
     select_checks(submission.include, submission.exclude)
-    if output is not None and submission.map.resolve().is_relative_to(Path(output).resolve()):
-        raise InputError(
-            f"The map {submission.map} lies in the output folder {output}, where Veritem replaces what is there. "
-            "Choose another folder with -o."
-        )
+    where = select_device(device)
+    files = [path for path in (getattr(submission, name) for name in FILES) if path is not None]
+    for path in files:
+        if output is not None and path.resolve().is_relative_to(Path(output).resolve()):
+            raise InputError(
+                f"{path} lies in the output folder {output}, where Veritem replaces what is there. "
+                "Choose another folder with -o."
+            )
     received = receive(submission)
     folder = OutputFolder(Path(output)) if output is not None else None
-    result = run_submission(received, folder, threads=threads, progress=progress, command=command)
+    result = run_submission(received, folder, threads=threads, device=where, progress=progress, command=command)
     if folder:
         progress(Event("report", "report"))
         render_report(folder.path, formats)

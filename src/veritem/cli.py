@@ -80,6 +80,8 @@ def _options(
 
 veritem validate --map emd_1234.map.gz --contour-level 0.03 --resolution 3.2 -o report/
 
+veritem validate --map emd_1234.map.gz --half-map-1 half_1.map.gz --half-map-2 half_2.map.gz -o report/
+
 veritem validate --map run_class001.mrc --check 0.a --check 0.c -o quick/
 
 veritem validate --entry entry.toml -o report/
@@ -91,6 +93,13 @@ def validate(
     map: Annotated[
         Path | None,
         typer.Option(help="The map: MRC, CCP4 or EM, plain, .gz or .bz2.", rich_help_panel=_INPUT),
+    ] = None,
+    half_map_1: Annotated[
+        Path | None,
+        typer.Option("--half-map-1", help="A half map as the refinement wrote it.", rich_help_panel=_INPUT),
+    ] = None,
+    half_map_2: Annotated[
+        Path | None, typer.Option("--half-map-2", help="The other half map.", rich_help_panel=_INPUT)
     ] = None,
     entry: Annotated[
         Path | None,
@@ -111,7 +120,8 @@ def validate(
     symmetry: Annotated[
         str | None,
         typer.Option(
-            help="Imposed point group, e.g. C1, D7, O; recorded, and used by no Level 0 check.", rich_help_panel=_INPUT
+            help="Imposed point group, e.g. C1, D7, O: images of one asymmetric unit are not independent.",
+            rich_help_panel=_INPUT,
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.", rich_help_panel=_INPUT)] = None,
@@ -145,6 +155,9 @@ def validate(
         int | None,
         typer.Option(min=1, help="Cores to use; all by default.", rich_help_panel=_MACHINE),
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or cuda (a GPU; needs CuPy).", rich_help_panel=_MACHINE)
+    ] = "auto",
 ) -> None:
     """Check a map and write the report."""
     from veritem import api
@@ -152,6 +165,8 @@ def validate(
     with _Progress(quiet) as progress:
         result = api.validate(
             map=map,
+            half_map_1=half_map_1,
+            half_map_2=half_map_2,
             entry=entry,
             contour_level=contour_level,
             resolution=resolution,
@@ -165,6 +180,7 @@ def validate(
             output=output,
             formats=format or api.FORMATS,
             threads=threads,
+            device=device,
             progress=progress,
             command=shlex.join(["veritem", *sys.argv[1:]]),
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from veritem.checks.base import Check, Verdict, judge
-from veritem.numerics.density_map import DensityMap
+from veritem.numerics.density_map import DensityMap, HalfMaps
+from veritem.numerics.device import CPU
 from veritem.run.execute import Runner
 from veritem.run.plan import make_plan
 
@@ -16,6 +17,7 @@ class Values:
     def __init__(self, **inputs: Any) -> None:
         self.known: dict[str, Any] = {
             "given_contour_level": None, "molecular_weight": None, "reported_resolution": None, "seed": 0, "threads": 1,
+            "half_maps": None, "symmetry": "C1", "device": CPU,
         } | inputs  # fmt: skip
         self._runner = Runner(make_plan((), self.known), self.known, {})
 
@@ -42,6 +44,17 @@ def values(
         given_contour_level=level,
         molecular_weight=molecular_weight,
         reported_resolution=resolution,
+    )
+
+
+def pair_values(simulated: Any, resolution: float | None = None, **inputs: Any) -> Values:
+    """The values of a simulated map with its half maps."""
+    return Values(
+        density_map=simulated.density_map,
+        half_maps=HalfMaps(simulated.half_1, simulated.half_2),
+        given_contour_level=simulated.truth.contour_level,
+        reported_resolution=resolution,
+        **inputs,
     )
 
 

@@ -166,7 +166,7 @@ def test_values_are_the_inputs_of_the_derived_values(map_file):
     )
     values = received.values()
     # How many cores there are is the run's to say, not the submitter's.
-    assert set(values) == set(received.identities()) == set(INPUTS) - {"threads"}
+    assert set(values) == set(received.identities()) == set(INPUTS) - {"threads", "device"}
     assert values["density_map"] is received.density_map
     assert values["given_contour_level"] == 10.0 and values["reported_resolution"] == 6.0
     assert values["molecular_weight"] == 50_000.0, "Da"

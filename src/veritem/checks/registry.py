@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from veritem.checks.base import Check
 from veritem.checks.level_0.background import Background
 from veritem.checks.level_0.centring import Centring
@@ -23,6 +25,16 @@ CHECKS: tuple[type[Check], ...] = (
     Handedness,
 )
 
-LEVELS: dict[str, str] = {
-    "0": "The map",
+
+@dataclass(frozen=True)
+class Level:
+    """title: what it looks at. needs: the inputs that reach it."""
+
+    title: str
+    needs: tuple[str, ...]
+
+
+LEVELS: dict[str, Level] = {
+    "0": Level("The map", ("density_map",)),
+    "1": Level("The half maps", ("half_maps",)),
 }

@@ -138,7 +138,7 @@ def band_bank(
     part = extract(density_map.data, plan, background, TAPER / pixel_size)
     data = part if plan.shape == plan.taken else fourier_resize(part, plan.shape, threads)
     density = DensityMap(data, plan.pixel_size, plan.origin(density_map.origin, pixel_size))
-    depth = _depth(mask_distance, density, density_map)
+    depth = depth_on(mask_distance, density, density_map)
     index = np.flatnonzero(depth > 0)
     noise, noise_error = np.zeros(len(bands)), 0.0
     if measured_noise is not None:
@@ -230,7 +230,7 @@ def _block_means(data: NDArray, step: int) -> NDArray[np.float32]:
     return cut.reshape(nz, step, ny, step, nx, step).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
-def _depth(mask_distance: NDArray[np.float32], part: DensityMap, density_map: DensityMap) -> NDArray[np.float32]:
+def depth_on(mask_distance: NDArray[np.float32], part: DensityMap, density_map: DensityMap) -> NDArray[np.float32]:
     """Å inside the hard mask at the voxels of the part (negative outside), by linear interpolation."""
     axes = []
     for axis, n in enumerate(part.shape):

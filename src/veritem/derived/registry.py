@@ -14,12 +14,18 @@ INPUTS: dict[str, str] = {
     "given_contour_level": "a contour level",
     "reported_resolution": "a reported resolution",
     "molecular_weight": "a molecular weight",
+    "half_maps": "two half maps",
+    "symmetry": "a point group",
     "seed": "a random seed",
     "threads": "a number of threads",
+    "device": "a device to compute on",
 }
 
+# What changes how a number is computed and not what it is: no part of a result's identity.
+MEANS = ("threads", "device")
+
 # Every module that defines derived values; imported when a plan is made.
-MODULES = ("masks", "noise", "spectra", "bands", "views")
+MODULES = ("masks", "noise", "spectra", "bands", "views", "half_maps")
 
 
 @dataclass(frozen=True)

@@ -42,3 +42,23 @@ class DensityMap:
     def nyquist(self) -> float:
         """The highest frequency that the grid holds, 1/Å."""
         return 0.5 / self.pixel_size
+
+
+@dataclass(frozen=True, eq=False)
+class HalfMaps:
+    """Two half maps on one grid."""
+
+    first: DensityMap
+    second: DensityMap
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.first.shape
+
+    @property
+    def pixel_size(self) -> float:
+        return self.first.pixel_size
+
+    @property
+    def nyquist(self) -> float:
+        return self.first.nyquist

@@ -1,22 +1,46 @@
-"""Real Fourier transforms of maps and the filters that live there. Boxes may be non-cubic, odd or even."""
+"""Real Fourier transforms of maps and the filters that live there. Boxes may be non-cubic, odd or even.
+
+Transforms and filters take numpy arrays or arrays of a GPU, and answer in kind.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from veritem.numerics.density_map import DensityMap
+from veritem.numerics.device import like, namespace
 
 
-def rfftn(data: NDArray, threads: int = 1) -> NDArray[np.complex64]:
+def rfftn(data: Any, threads: int = 1) -> Any:
     """The half-complex transform of a real (nz, ny, nx) array: (nz, ny, nx // 2 + 1), single precision."""
-    return scipy.fft.rfftn(np.asarray(data, np.float32), workers=threads)
+    xp = namespace(data)
+    if xp is np:
+        return scipy.fft.rfftn(np.asarray(data, np.float32), workers=threads)
+    return xp.astype(xp.fft.rfftn(xp.astype(data, xp.float32, copy=False)), xp.complex64, copy=False)
 
 
-def irfftn(transform: NDArray, shape: tuple[int, int, int], threads: int = 1) -> NDArray[np.float32]:
+def irfftn(transform: Any, shape: tuple[int, int, int], threads: int = 1) -> Any:
     """Back to the real array of the given (nz, ny, nx)."""
-    return scipy.fft.irfftn(transform, s=shape, workers=threads)
+    xp = namespace(transform)
+    if xp is np:
+        return scipy.fft.irfftn(transform, s=shape, workers=threads)
+    return xp.astype(xp.fft.irfftn(transform, s=shape, axes=(0, 1, 2)), xp.float32, copy=False)
+
+
+def fftn(data: Any, threads: int = 1) -> Any:
+    """The full complex transform of a complex (nz, ny, nx) array, in its own precision."""
+    xp = namespace(data)
+    return scipy.fft.fftn(data, workers=threads) if xp is np else xp.fft.fftn(data)
+
+
+def ifftn(transform: Any, threads: int = 1) -> Any:
+    """Back from `fftn`."""
+    xp = namespace(transform)
+    return scipy.fft.ifftn(transform, workers=threads) if xp is np else xp.fft.ifftn(transform)
 
 
 def axis_frequencies(shape: tuple[int, int, int], pixel_size: float) -> tuple[NDArray, NDArray, NDArray]:
@@ -53,14 +77,14 @@ def low_pass(
     return irfftn(transform, shape, threads)
 
 
-def gaussian_filter(data: NDArray, sigma: float, threads: int = 1) -> NDArray[np.float32]:
+def gaussian_filter(data: Any, sigma: float, threads: int = 1) -> Any:
     """Convolve with a unit-sum Gaussian of standard deviation `sigma` voxels; the box is periodic."""
     shape = data.shape
     transform = rfftn(data, threads)
     for axis, n in enumerate(shape):
         digital = np.fft.rfftfreq(n) if axis == 2 else np.fft.fftfreq(n)
         gain = np.exp(-2.0 * (np.pi * sigma * digital) ** 2).astype(np.float32)
-        transform *= gain.reshape([-1 if a == axis else 1 for a in range(3)])
+        transform *= like(gain.reshape([-1 if a == axis else 1 for a in range(3)]), transform)
     return irfftn(transform, shape, threads)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 
 from veritem.checks.base import Check, MapOutput, judge, quantities_of
+from veritem.derived.registry import MEANS
 from veritem.errors import Inconclusive, NotApplicable, VeritemError
 from veritem.files import whole_file
 from veritem.results import CheckResult, DerivedMap, Figure, Outcome
@@ -142,7 +143,7 @@ class Runner:
 
     def fingerprint(self, planned: PlannedCheck) -> str:
         parts = [planned.check.code, code_sha256()]
-        parts += [f"{name}={self.identities.get(name, '')}" for name in planned.inputs if name != "threads"]
+        parts += [f"{name}={self.identities.get(name, '')}" for name in planned.inputs if name not in MEANS]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def value(self, name: str) -> Any:
@@ -196,7 +197,7 @@ class Runner:
             **_page(check),
             **content,
             seed=self.values.get("seed"),
-            parameters={name: self.identities.get(name, "") for name in planned.inputs if name != "threads"},
+            parameters={name: self.identities.get(name, "") for name in planned.inputs if name not in MEANS},
             seconds=time.perf_counter() - clock,
             peak_memory_mb=memory.peak_mb,
             started=started,

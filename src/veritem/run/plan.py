@@ -57,7 +57,7 @@ def make_plan(checks: Iterable[type[Check]], available: Mapping[str, Any]) -> Pl
         if check.unavailable:
             reason = check.unavailable
         elif missing:
-            reason = f"needs {' and '.join(missing)}, which was not given"
+            reason = f"needs {' and '.join(missing)}: not given"
         else:
             reason = ""
         inputs = inputs_behind(check.uses(), table) | set(check.needs)

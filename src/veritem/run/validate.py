@@ -17,7 +17,9 @@ from veritem._version import __version__
 from veritem.checks.base import Check
 from veritem.checks.overview import Overview, overview
 from veritem.checks.registry import CHECKS, LEVELS
+from veritem.derived.registry import INPUTS
 from veritem.errors import InputError
+from veritem.numerics.device import CPU, Device
 from veritem.results import (
     CheckResult,
     Figure,
@@ -65,6 +67,7 @@ def run_submission(
     folder: OutputFolder | None = None,
     *,
     threads: int | None = None,
+    device: Device = CPU,
     progress: Progress = silent,
     command: str = "",
 ) -> ValidationResult:
@@ -76,7 +79,7 @@ def run_submission(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     threads = threads or available_threads()
-    values = received.values() | {"threads": threads}
+    values = received.values() | {"threads": threads, "device": device}
     checks = select_checks(received.submission.include, received.submission.exclude)
     plan = make_plan(checks, values)
     cost = predict(values["density_map"].data.size)
@@ -103,7 +106,7 @@ def run_submission(
             python=platform.python_version(),
             platform=platform.platform(),
             packages={name: _version(name) for name in PACKAGES},
-            device="cpu",
+            device=device.description,
             threads=threads,
             command=command,
             seed=received.submission.seed,
@@ -121,13 +124,16 @@ def _located(received: ReceivedSubmission, folder: OutputFolder | None) -> tuple
     """The inputs with their place relative to the report, so that ChimeraX can open them from there."""
     if folder is None:
         return received.inputs
-    map_file, *others = received.inputs
-    try:
-        path = os.path.relpath(received.submission.map.resolve(), folder.path.resolve())
-    except ValueError:
-        # Another drive on Windows has no relative path.
-        path = str(received.submission.map.resolve())
-    return (map_file.model_copy(update={"path": Path(path).as_posix()}), *others)
+    located = []
+    for record in received.inputs:
+        file = getattr(received.submission, record.role).resolve()
+        try:
+            path = os.path.relpath(file, folder.path.resolve())
+        except ValueError:
+            # Another drive on Windows has no relative path.
+            path = str(file)
+        located.append(record.model_copy(update={"path": Path(path).as_posix()}))
+    return tuple(located)
 
 
 def _overview(runner: Runner) -> tuple[Overview, tuple[Problem, ...]]:
@@ -179,7 +185,12 @@ def _parameters(received: ReceivedSubmission, runner: Runner) -> dict[str, Any]:
 
 
 def _levels(values: Mapping[str, Any]) -> tuple[LevelSummary, ...]:
-    return tuple(LevelSummary(level=code, title=title, reached=True) for code, title in LEVELS.items())
+    """Which levels the inputs reach, and what the others would need."""
+    levels = []
+    for code, level in LEVELS.items():
+        missing = tuple(INPUTS[name] for name in level.needs if values.get(name) is None)
+        levels.append(LevelSummary(level=code, title=level.title, reached=not missing, missing=missing))
+    return tuple(levels)
 
 
 def _version(package: str) -> str:

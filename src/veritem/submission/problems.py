@@ -69,6 +69,17 @@ PROBLEMS: dict[str, ProblemKind] = {
         "They differ by more than 0.1 %. The value given is used. An origin in Å stays; an origin in voxels "
         "(NSTART) is scaled.",
     ),
+    "IN-08": ProblemKind(
+        "The half maps are no pair",
+        (ERROR,),
+        "One half map without the other says nothing: what is measured is how far two independent ones agree.",
+    ),
+    "IN-09": ProblemKind(
+        "The half maps are on another grid",
+        (ERROR, WARNING),
+        "The two half maps and the map have the same number of voxels along each axis; anything else is an error. "
+        "Headers that give them different pixel sizes or origins are a warning: the map's are used for all three.",
+    ),
     "IN-11": ProblemKind(
         "The contour level does not suit the map",
         (ERROR, WARNING),

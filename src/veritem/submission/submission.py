@@ -15,12 +15,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from veritem.errors import InputError
-from veritem.numerics.density_map import DensityMap
+from veritem.numerics.density_map import DensityMap, HalfMaps
 from veritem.numerics.molecule import MOLECULAR_VOLUME
 from veritem.results import InputFile, Problem
-from veritem.submission.map_file import expanded, near_names, read_map
+from veritem.submission.map_file import SAME_SIZE, expanded, near_names, read_map
 from veritem.submission.problems import ProblemList, summary
 
+# The fields that name files, in the order in which they are read.
+FILES = ("map", "half_map_1", "half_map_2")
 FEWEST_SELECTED, MOST_SELECTED = 0.001, 0.6
 MASK_SHARE = 0.2
 
@@ -40,6 +42,8 @@ class Submission(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     map: Path = Field(description="a file in MRC2014, CCP4 or EM format, plain, .gz, .bz2 or .xz")
+    half_map_1: Path | None = Field(default=None, description="a half map as the refinement wrote it, unmasked")
+    half_map_2: Path | None = Field(default=None, description="the other half map")
     title: Annotated[str, Field(strict=True, max_length=300)] = Field(
         default="", description="shown on the report; the map's name by default"
     )
@@ -98,8 +102,9 @@ class Submission(BaseModel):
         except (OSError, ValueError) as error:
             found.error("IN-22", f"{path} cannot be read: {error}.", "A TOML file.", "Check path and permissions.")
         else:
-            if isinstance(content.get("map"), str):
-                content["map"] = path.parent / expanded(content["map"])
+            for name in FILES:
+                if isinstance(content.get(name), str):
+                    content[name] = path.parent / expanded(content[name])
             options = {name: value for name, value in options.items() if value is not None}
             sources = dict.fromkeys(content, path.name) | dict.fromkeys(options, "the options")
             return cls._checked(content | options, sources, path.name)
@@ -116,8 +121,9 @@ class Submission(BaseModel):
                 problems.append(_unknown(name, known, sources[name]))
             elif value is not None:
                 given[name] = value.item() if isinstance(value, np.generic) else value
-        if isinstance(given.get("map"), str | os.PathLike):
-            given["map"] = expanded(given["map"])
+        for name in FILES:
+            if isinstance(given.get(name), str | os.PathLike):
+                given[name] = expanded(given[name])
         try:
             submission = cls(**given)
         except ValidationError as error:
@@ -164,12 +170,15 @@ class ReceivedSubmission:
     density_map: DensityMap
     inputs: tuple[InputFile, ...]
     problems: tuple[Problem, ...]
+    half_maps: HalfMaps | None = None
 
     def values(self) -> dict[str, Any]:
         """What was handed in, by the names of `veritem.derived.registry.INPUTS`; None where not given."""
         weight = self.submission.molecular_weight_kda
         return {
             "density_map": self.density_map,
+            "half_maps": self.half_maps,
+            "symmetry": self.submission.symmetry,
             "given_contour_level": self.submission.contour_level,
             "reported_resolution": self.submission.resolution,
             "molecular_weight": None if weight is None else 1000.0 * weight,
@@ -184,6 +193,9 @@ class ReceivedSubmission:
             "density_map": f"sha256:{self.inputs[0].sha256_content} pixel_size={grid.pixel_size!r} "
             f"given={self.submission.pixel_size!r} origin={grid.origin!r}"
         }
+        if self.half_maps is not None:
+            pair = ", ".join(f"sha256:{record.sha256_content}" for record in self.inputs[1:3])
+            texts["half_maps"] = f"{pair} on the grid of {texts['density_map']}"
         return {name: texts.get(name) or repr(value) for name, value in self.values().items()}
 
 
@@ -193,15 +205,71 @@ def receive(submission: Submission) -> ReceivedSubmission:
     Raises InputError that carries all problems of all inputs when one is an error.
     """
     density_map, record, found = read_map(submission.map, submission.pixel_size, role="map")
-    problems = list(found)
+    problems, records = list(found), [record]
     if density_map is not None:
         problems += _mask_like(density_map)
         problems += _contour_level(submission.contour_level, density_map)
         problems += _resolution(submission.resolution, density_map)
         problems += _molecular_weight(submission.molecular_weight_kda, density_map)
+    halves: list[DensityMap] = []
+    for name in ("half_map_1", "half_map_2"):
+        path = getattr(submission, name)
+        if path is None:
+            continue
+        half, record, found = read_map(path, submission.pixel_size, role=name)
+        records.append(record)
+        problems += found
+        if half is not None and density_map is not None:
+            problems += _half_map_grid(name, half, density_map)
+            # One frame for all three: what the headers say differently was told.
+            halves.append(DensityMap(half.data, density_map.pixel_size, density_map.origin))
+    problems += _pair(submission)
     if density_map is None or any(problem.severity == "error" for problem in problems):
         raise InputError(summary(tuple(problems)), tuple(problems))
-    return ReceivedSubmission(submission, density_map, (record,), tuple(problems))
+    half_maps = HalfMaps(*halves) if len(halves) == 2 else None
+    return ReceivedSubmission(submission, density_map, tuple(records), tuple(problems), half_maps)
+
+
+def _pair(submission: Submission) -> list[Problem]:
+    given = {name: getattr(submission, name) is not None for name in ("half_map_1", "half_map_2")}
+    if sum(given.values()) != 1:
+        return []
+    (missing,) = (name for name, there in given.items() if not there)
+    (there,) = (name for name, there in given.items() if there)
+    found = ProblemList(missing)
+    found.error("IN-08", f"{there} was given without {missing}.", "Both half maps or none.", f"Add {missing}.")
+    return found.items
+
+
+def _half_map_grid(name: str, half: DensityMap, density_map: DensityMap) -> list[Problem]:
+    found = ProblemList(name)
+    (nz, ny, nx), (mz, my, mx) = half.shape, density_map.shape
+    if half.shape != density_map.shape:
+        found.error(
+            "IN-09",
+            f"The half map is {nx} × {ny} × {nz} voxels at {half.pixel_size:.4g} Å, the map {mx} × {my} × {mz} at "
+            f"{density_map.pixel_size:.4g} Å.",
+            "Half maps on the grid of the map.",
+            "Send the half maps and the map as the refinement wrote them, before cropping or resampling.",
+        )
+        return found.items
+    if abs(half.pixel_size / density_map.pixel_size - 1.0) > SAME_SIZE:
+        found.warning(
+            "IN-09",
+            f"The half map's header gives a pixel size of {half.pixel_size:.5g} Å, the map's "
+            f"{density_map.pixel_size:.5g} Å.",
+            "One pixel size.",
+            "The map's is used. Correct the header that is wrong, or give the pixel size.",
+        )
+    if max(abs(a - b) for a, b in zip(half.origin, density_map.origin, strict=True)) > 0.5 * density_map.pixel_size:
+        at, of = (", ".join(f"{v:.1f}" for v in m.origin) for m in (half, density_map))
+        found.warning(
+            "IN-09",
+            f"The half map's header puts its first voxel at ({at}) Å, the map's at ({of}) Å.",
+            "One origin.",
+            "The map's is used; if the half maps are really shifted, the check of the half maps says so.",
+        )
+    return found.items
 
 
 def _mask_like(density_map: DensityMap) -> list[Problem]:
