@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from veritem.checks.base import MapOutput
+from veritem.checks.local_figures import on_view
 from veritem.numerics.density_map import DensityMap
 from veritem.results import CheckResult, Scene
 from veritem.run.folder import OutputFolder
@@ -14,15 +14,7 @@ from veritem.run.folder import OutputFolder
 
 def colouring_on_view(output: MapOutput, view: DensityMap) -> NDArray[np.float32]:
     """Sample a derived map at the voxels of the view, linearly; NaN where it is not determinable."""
-    offset = [(v - o) / output.pixel_size for v, o in zip(view.origin[::-1], output.origin[::-1], strict=True)]
-    step = view.pixel_size / output.pixel_size
-    axes = [start + step * np.arange(n) for start, n in zip(offset, view.shape, strict=True)]
-    where = np.meshgrid(*axes, indexing="ij")
-    known = np.isfinite(output.data)
-    values = map_coordinates(np.where(known, output.data, 0.0), where, order=1, mode="constant", cval=0.0)
-    weight = map_coordinates(known.astype(np.float32), where, order=1, mode="constant", cval=0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight > 0.5, values / weight, np.nan).astype(np.float32)
+    return on_view(output.data, output.pixel_size, output.origin, view)
 
 
 def write_scene(view: DensityMap, level: float, checks: tuple[CheckResult, ...], folder: OutputFolder) -> Scene:

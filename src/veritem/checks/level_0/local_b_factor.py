@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.level_0.global_b_factor import RAW_B_FACTORS, TOLERATED
-from veritem.checks.level_0.local_figures import coloured_slices, coloured_surface, local_histogram
+from veritem.checks.local_figures import coloured_slices, coloured_surface, local_histogram
 from veritem.derived.bands import BandBank
 from veritem.derived.masks import ContourLevel
 from veritem.derived.noise import NoiseRegion

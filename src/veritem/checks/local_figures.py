@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.fourier import low_pass
@@ -51,6 +52,24 @@ def local_histogram(
         x_label=x_label,
         markers=tuple(markers),
     )
+
+
+def on_view(
+    data: NDArray[np.float32], pixel_size: float, origin: tuple[float, float, float], view: DensityMap
+) -> NDArray[np.float32]:
+    """Sample local values at the voxels of another grid, linearly; NaN where they are not determinable.
+
+    data: (z, y, x), NaN where not determinable, on voxels of `pixel_size` Å from `origin` (x, y, z in Å) on.
+    """
+    offset = [(v - o) / pixel_size for v, o in zip(view.origin[::-1], origin[::-1], strict=True)]
+    step = view.pixel_size / pixel_size
+    axes = [start + step * np.arange(n) for start, n in zip(offset, view.shape, strict=True)]
+    where = np.meshgrid(*axes, indexing="ij")
+    known = np.isfinite(data)
+    values = map_coordinates(np.where(known, data, 0.0), where, order=1, mode="constant", cval=0.0)
+    weight = map_coordinates(known.astype(np.float32), where, order=1, mode="constant", cval=0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > 0.5, values / weight, np.nan).astype(np.float32)
 
 
 def coloured_slices(
