@@ -80,6 +80,9 @@ class Quantity(Record):
     confidence: float | None = Field(default=None, description="of the interval, e.g. 0.95")
     digits: int = Field(default=3, description="significant digits worth showing")
     note: str = ""
+    estimates: Literal["", "resolution"] = Field(
+        default="", description="what this is one estimate of, among others that are shown beside it"
+    )
 
     def text(self) -> str:
         """The value as a person reads it, e.g. '-92 Å² (95 % interval -101 to -83)'."""
@@ -238,7 +241,28 @@ class SurfaceFigure(_Figure):
     palette: str = "viridis"
 
 
-Figure = Annotated[CurveFigure | HistogramFigure | ImageFigure | SurfaceFigure, Field(discriminator="kind")]
+class IntervalRow(Record):
+    """One estimate among several of the same thing."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    role: Literal["data", "model", "expected", "corrected", "other"] = "data"
+
+
+class IntervalFigure(_Figure):
+    """Estimates of one thing below each other, each with its interval."""
+
+    kind: Literal["intervals"] = "intervals"
+    rows: tuple[IntervalRow, ...]
+    x_label: str
+    markers: tuple[Marker, ...] = Field(default=(), description="on x")
+
+
+Figure = Annotated[
+    CurveFigure | HistogramFigure | ImageFigure | SurfaceFigure | IntervalFigure, Field(discriminator="kind")
+]
 
 
 class DerivedMap(Record):
@@ -358,6 +382,16 @@ class Provenance(Record):
     peak_memory_mb: float
 
 
+class Comparison(Record):
+    """Estimates of one thing by several checks, beside each other and never averaged."""
+
+    key: str
+    title: str
+    text: str
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
 class ValidationResult(Record):
     """The whole answer: results.json is this, and the report shows nothing else."""
 
@@ -370,6 +404,7 @@ class ValidationResult(Record):
     overview: tuple[Figure, ...] = Field(default=(), description="the input, seen: slices, projections, surface")
     facts: dict[str, Quantity] = Field(default={}, description="the input in numbers: box, pixel size, levels, mass")
     checks: tuple[CheckResult, ...]
+    comparisons: tuple[Comparison, ...] = ()
     scene: Scene | None = None
     provenance: Provenance
 

@@ -1,6 +1,7 @@
 """Every command and every piece of Python that the documentation shows does what it says.
 
-The map that the pages call emd_1234.map.gz is simulated here, scaled so that their contour level suits it.
+The map that the pages call emd_1234.map.gz is simulated here, with its half maps half_1.map.gz and half_2.map.gz, and
+scaled so that their contour level suits it.
 """
 
 from __future__ import annotations
@@ -83,6 +84,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "maps").mkdir()
     for path in (folder / "emd_1234.map.gz", folder / "maps" / "emd_1234.map.gz"):
         path.write_bytes(gzip.compress(content, 1, mtime=0))
+    for number, half in ((1, simulated.half_1), (2, simulated.half_2)):
+        path = folder / f"half_{number}.mrc"
+        write_map(path, half.data * scale, half.pixel_size, (0.0, 0.0, 0.0), "simulated half map")
+        packed = gzip.compress(path.read_bytes(), 1, mtime=0)
+        for place in (folder, folder / "maps"):
+            (place / f"half_{number}.map.gz").write_bytes(packed)
     described = next(block for block in ENTRIES if block.page.name == "describe-an-entry.md")
     (folder / "entry.toml").write_text(described.text)
     return folder

@@ -93,7 +93,7 @@ def test_every_option_of_the_command_line_is_on_its_page(
         with pytest.raises(SystemExit):
             cli.app([name, "--help"], prog_name="veritem")
         helped = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
-        assert set(re.findall(r"^\| `(--[a-z-]+)`", section, re.MULTILINE)) == helped
+        assert set(re.findall(r"^\| `(--[a-z0-9-]+)`", section, re.MULTILINE)) == helped
 
 
 def _pattern(sentence: str) -> re.Pattern[str]:

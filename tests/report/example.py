@@ -16,12 +16,15 @@ from scipy.ndimage import gaussian_filter
 from veritem.results import (
     CheckResult,
     Column,
+    Comparison,
     CriterionResult,
     CurveFigure,
     DerivedMap,
     HistogramFigure,
     ImageFigure,
     InputFile,
+    IntervalFigure,
+    IntervalRow,
     LevelSummary,
     Marker,
     Outcome,
@@ -212,6 +215,7 @@ def example_result(
             ),
         ),
         overview=overview,
+        comparisons=(_comparison(),),
         facts={
             "box": Quantity(label="Box (x, y, z)", value="96 × 104 × 88", unit="voxels"),
             "pixel_size": Quantity(label="Pixel size", value=PIXEL_SIZE, unit="Å", digits=4),
@@ -250,6 +254,38 @@ def example_result(
             seconds=41.3,
             peak_memory_mb=912.0,
         ),
+    )
+
+
+def _comparison() -> Comparison:
+    rows = (
+        ("1.a FSC 0.143, corrected", 2.93, 2.88, 3.01),
+        ("1.b FSC significant up to", 2.71, None, None),
+        ("1.c Median of the local resolution by FSC", 3.4, 3.2, 3.7),
+        ("1.e Median of the local resolution by the monogenic signal", 4.1, 3.9, 4.4),
+    )
+    figure = IntervalFigure(
+        key="estimates",
+        title="Every estimate of the resolution",
+        caption="One row for each estimate; lines are 95 % intervals.",
+        alt_text="Four estimates between 2.7 and 4.1 Å.",
+        rows=tuple(IntervalRow(label=name, value=v, low=low, high=high) for name, v, low, high in rows),
+        x_label="resolution (Å)",
+        markers=(Marker(axis="x", value=2.9, label="reported 2.9 Å", role="reported"),),
+    )
+    table = Table(
+        key="agreement",
+        title="Agreement of the maps of local resolution",
+        columns=(Column(label="first"), Column(label="second"), Column(label="rank correlation")),
+        rows=(("1.c Local FSC", "1.e MonoRes", 0.71), ("1.c Local FSC", "1.d ResMap", None)),
+        caption="Shown, not judged.",
+    )
+    return Comparison(
+        key="resolution",
+        title="Estimates of the resolution",
+        text="Each method asks a question of its own.\n\nA rank correlation near 1 says that they agree.",
+        figures=(figure,),
+        tables=(table,),
     )
 
 

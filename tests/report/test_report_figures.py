@@ -59,7 +59,7 @@ def test_every_kind_of_figure_is_drawn_and_lost_data_become_a_note(rendered):
     drawn = illustrate(result, folder)
     assert len(drawn) == len(list(figures_of(result)))
     kinds = {i.figure.kind for i in drawn.values()}
-    assert kinds == {"curves", "histogram", "images", "surface"}
+    assert kinds == {"curves", "histogram", "images", "surface", "intervals"}
     for illustration in drawn.values():
         if illustration.figure.key == "lost":
             assert "not-there.npz is missing" in illustration.note

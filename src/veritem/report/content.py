@@ -432,6 +432,9 @@ def figures_of(result: ValidationResult) -> Iterator[tuple[str, Any]]:
     """Every figure with the anchor it is shown under."""
     for figure in result.overview:
         yield f"input-{figure.key}", figure
+    for comparison in result.comparisons:
+        for figure in comparison.figures:
+            yield f"compared-{comparison.key}-{figure.key}", figure
     for check in result.checks:
         for figure in check.figures:
             yield f"{anchor(check)}-{figure.key}", figure

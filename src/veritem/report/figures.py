@@ -33,6 +33,7 @@ from veritem.results import (
     Figure,
     HistogramFigure,
     ImageFigure,
+    IntervalFigure,
     Marker,
     Series,
     SurfaceFigure,
@@ -121,6 +122,8 @@ def draw(figure: Figure, arrays: Mapping[str, NDArray]) -> tuple[str, bytes]:
             return "svg", _svg(_curves(figure))
         if isinstance(figure, HistogramFigure):
             return "svg", _svg(_histogram(figure))
+        if isinstance(figure, IntervalFigure):
+            return "svg", _svg(_intervals(figure))
         if isinstance(figure, ImageFigure):
             return "png", _png(_images(figure, arrays))
         return "png", _png(_surface(figure, arrays))
@@ -220,6 +223,30 @@ def _histogram(figure: HistogramFigure) -> Canvas:
     _x_range(axes, list(figure.edges))
     _markers(axes, figure.markers)
     _legend(axes, 1 + len(figure.expected))
+    return canvas
+
+
+def _intervals(figure: IntervalFigure) -> Canvas:
+    rows = figure.rows
+    canvas, axes = _plot(0.75 + 0.24 * len(rows))
+    for place, row in enumerate(rows):
+        colour = ROLE_COLOURS[row.role]
+        if row.low is not None and row.high is not None:
+            axes.plot(
+                [row.low, row.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt", alpha=0.55
+            )
+        axes.plot([row.value], [place], marker="o", markersize=4.5, color=colour)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(figure.x_label)
+    ends = [v for r in rows for v in (r.low, r.high, r.value) if v is not None] + [m.value for m in figure.markers]
+    room = 0.05 * (max(ends) - min(ends)) or 0.1
+    axes.set_xlim(min(ends) - room, max(ends) + room)
+    for marker in figure.markers:
+        axes.axvline(marker.value, color=MARKER_COLOURS[marker.role], linewidth=1.1, linestyle="-.")
+    _labels_above(axes, [m for m in figure.markers if m.label])
     return canvas
 
 

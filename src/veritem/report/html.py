@@ -49,6 +49,7 @@ def write_html(result: ValidationResult, folder: Path, illustrations: Mapping[st
         .render(
             result=result,
             content=content,
+            drawn=drawn,
             overview=[drawn[f"input-{figure.key}"] for figure in result.overview],
             check_illustrations=lambda check: check_illustrations(check, drawn),
             styles=content.STYLES,

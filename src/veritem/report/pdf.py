@@ -15,7 +15,7 @@ from veritem.report import content
 from veritem.report.chimerax import command_file
 from veritem.report.figures import FONTS
 from veritem.report.illustrations import Illustration, illustrate
-from veritem.results import CheckResult, CriterionResult, Outcome, Problem, Quantity, ValidationResult
+from veritem.results import CheckResult, CriterionResult, Outcome, Problem, Quantity, Table, ValidationResult
 
 NAME = "report.pdf"
 _TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
@@ -126,6 +126,16 @@ def _document(result: ValidationResult, drawn: Mapping[str, Illustration]) -> di
         "parameters": [[p.name, p.value, p.source] for p in content.parameters(result)],
         "all_facts": [_quantity(q) for q in result.facts.values()],
         "overview": [_figure(drawn[f"input-{f.key}"]) for f in result.overview],
+        "comparisons": [
+            {
+                "title": c.title,
+                "target": f"compared-{c.key}",
+                "text": list(content.paragraphs(c.text)),
+                "figures": [_figure(drawn[f"compared-{c.key}-{f.key}"]) for f in c.figures],
+                "tables": [_table(t) for t in c.tables],
+            }
+            for c in result.comparisons
+        ],
         "checks": [_check(c, drawn) for c in content.evaluated(result)],
         "not_applicable": [
             [f"{c.code} {c.title}", c.question, c.reason] for c in content.with_outcome(result, Outcome.NOT_APPLICABLE)
@@ -196,6 +206,15 @@ def _figure(illustration: Illustration) -> dict[str, Any]:
     }
 
 
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "caption": table.caption,
+        "columns": [c.label + (f" ({c.unit})" if c.unit else "") for c in table.columns],
+        "rows": [[content.cell(value) for value in row] for row in table.rows],
+    }
+
+
 def _check(check: CheckResult, drawn: Mapping[str, Illustration]) -> dict[str, Any]:
     anchor = content.anchor(check)
     cost = f"{content.duration(check.seconds)}, {content.memory(check.peak_memory_mb)} of memory at most"
@@ -226,15 +245,7 @@ def _check(check: CheckResult, drawn: Mapping[str, Illustration]) -> dict[str, A
         ],
         "warnings": [_warning(k) for k in check.warnings],
         "figures": [_figure(drawn[f"{anchor}-{figure.key}"]) for figure in check.figures],
-        "tables": [
-            {
-                "title": t.title,
-                "caption": t.caption,
-                "columns": [c.label + (f" ({c.unit})" if c.unit else "") for c in t.columns],
-                "rows": [[content.cell(value) for value in row] for row in t.rows],
-            }
-            for t in check.tables
-        ],
+        "tables": [_table(t) for t in check.tables],
         "maps": [
             {
                 "label": m.label + (f" ({m.unit})" if m.unit else ""),

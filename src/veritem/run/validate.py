@@ -30,6 +30,7 @@ from veritem.results import (
     Scene,
     ValidationResult,
 )
+from veritem.run.comparison import compare_resolutions
 from veritem.run.consequences import weigh_contour_level
 from veritem.run.cost import memory_problem, predict
 from veritem.run.execute import Event, MemoryWatch, Progress, Runner, code_sha256, describe, silent
@@ -89,6 +90,7 @@ def run_submission(
     with MemoryWatch() as memory, threadpool_limits(threads):
         seen, problems = _overview(runner)
         results = weigh_contour_level(runner.run(), plan)
+        compared = compare_resolutions(results, received.submission.resolution, folder)
         scene = _scene(runner, results)
     result = ValidationResult(
         title=received.submission.title or received.inputs[0].name,
@@ -99,6 +101,7 @@ def run_submission(
         overview=seen.figures,
         facts=seen.facts,
         checks=results,
+        comparisons=(compared,) if compared else (),
         scene=scene,
         provenance=Provenance(
             veritem_version=__version__,

@@ -93,7 +93,14 @@ class LocalResolutionCheck(Check):
             value = float(np.quantile(values, quantile))
             draws = bootstrap_quantile(values, labels, quantile, rng, block_inflation(edge, local.window))
             low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
-            found[name] = Quantity(label=label, value=value, unit="Å", interval=(low, high), confidence=0.95)
+            found[name] = Quantity(
+                label=label,
+                value=value,
+                unit="Å",
+                interval=(low, high),
+                confidence=0.95,
+                estimates="resolution" if name == "median" else "",
+            )
             if name == "finest" and reported_resolution is not None:
                 ratio = Quantity(
                     label="Finest 5 % over the reported resolution",
