@@ -92,7 +92,7 @@ def test_every_option_of_the_command_line_is_on_its_page(
     for name, section in sections.items():
         with pytest.raises(SystemExit):
             cli.app([name, "--help"], prog_name="veritem")
-        helped = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+        helped = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", capsys.readouterr().out)) - {"--help"}
         assert set(re.findall(r"^\| `(--[a-z0-9-]+)`", section, re.MULTILINE)) == helped
 
 
