@@ -1,0 +1,93 @@
+"""Local resolution by the Fourier shell correlation in a moving window."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veritem.derived.half_maps import HalfPart
+from veritem.derived.local_resolution import LocalResolution
+from veritem.derived.masks import EDGE_VOXELS, EDGE_WIDTH
+from veritem.derived.registry import derived
+from veritem.numerics.device import like, to_host
+from veritem.numerics.fourier import rfftn
+from veritem.numerics.fsc import shell_sums
+from veritem.numerics.local_fsc import (
+    CurveFollower,
+    LocalCrossings,
+    Target,
+    WindowedBand,
+    local_correlations,
+    noise_amplitude,
+    plan_bands,
+)
+from veritem.numerics.masks import raised_cosine_edge
+
+NARROWEST_WINDOW = 25.0  # Å, diameter: some ten residues; in less, a spectrum is that of a few atoms
+RESOLUTIONS = 5.0  # the window is at least so many resolutions wide, at any frequency at least PERIODS periods
+PERIODS = 4.0
+COARSEST = 20.0  # Å: the first band
+# Noise is followed to here to count what it is given; finer than 15 Å, and room for the crossing to last.
+NOISE_TO = 1.0 / 7.0  # 1/Å
+FALSE_BELOW = 15.0  # Å
+
+
+def bands_for(resolution: float, nyquist: float) -> tuple[WindowedBand, ...]:
+    """Bands from 20 Å to what the grid holds. resolution: Å, of the whole map. nyquist: 1/Å, of the grid."""
+    diameter = max(NARROWEST_WINDOW, RESOLUTIONS * resolution)
+    return plan_bands(1.0 / COARSEST, nyquist, diameter, PERIODS, nyquist)
+
+
+@derived
+def local_fsc(half_part: HalfPart, seed: int, threads: int) -> LocalResolution:
+    """The local resolution at FSC 0.143 and 0.5, and how often noise is given one."""
+    part = half_part
+    bands = bands_for(part.resolution, 0.5 / part.pixel_size)
+    mask = raised_cosine_edge(-part.depth, max(EDGE_WIDTH, EDGE_VOXELS * part.pixel_size))
+    noise = noise_amplitude(shell_sums(to_host(part.first), to_host(part.second), part.shape))
+    found = _followed(part, part.first, part.second, bands, mask, noise, threads)
+    with np.errstate(invalid="ignore"):
+        resolution, half = 1.0 / found.at_threshold, 1.0 / found.at_half
+    middle = bands[-1] if not np.isfinite(resolution).any() else _band_at(bands, float(np.nanmedian(resolution)))
+    return LocalResolution(
+        resolution=resolution,
+        part=part,
+        window=middle.reach,
+        finest=1.0 / found.last,
+        coarsest=1.0 / bands[0].mean,
+        false_rate=noise_rate(part, bands, mask, seed, threads),
+        extra={"fsc_0.5": half, "open_end": found.open_end.astype(np.float32)},
+    )
+
+
+def noise_rate(
+    part: HalfPart, bands: tuple[WindowedBand, ...], mask: NDArray[np.float32], seed: int, threads: int
+) -> float:
+    """The share of voxels that are given better than 15 Å when both halves are noise.
+
+    The halves' noise is white after division by its amplitude, so white noise stands for it; the bands that decide are
+    low, and the noise is made as fine as they need.
+    """
+    rng = np.random.default_rng([seed, 0x1C])
+    low = tuple(band for band in bands if band.highest <= NOISE_TO)
+    halves = [rfftn(like(rng.standard_normal(part.shape, np.float32), part.first), threads) for _ in range(2)]
+    found = _followed(part, halves[0], halves[1], low, mask, None, threads)
+    return float(np.mean(found.at_threshold > 1.0 / FALSE_BELOW))
+
+
+def _followed(part, first, second, bands, mask, noise, threads) -> LocalCrossings:
+    target = Target.around(part.index, part.shape)
+    where = target.index(part.index, part.shape)
+    follower = CurveFollower(part.index.size)
+    stream = local_correlations(
+        first, second, part.shape, part.pixel_size, bands, target, like(mask, first), noise, threads
+    )
+    for band, (rho, deviation) in zip(bands, stream, strict=True):
+        follower.add(band, to_host(rho).ravel()[where], to_host(deviation).ravel()[where])
+        if not follower.going_on:
+            break
+    return follower.crossings()
+
+
+def _band_at(bands: tuple[WindowedBand, ...], resolution: float) -> WindowedBand:
+    return min(bands, key=lambda band: abs(band.mean - 1.0 / resolution))
