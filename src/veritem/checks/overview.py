@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veritem.derived.masks import ContourLevel
-from veritem.numerics.density_map import DensityMap
+from veritem.numerics.density_map import DensityMap, HalfMaps
 from veritem.numerics.masks import slice_variances
 from veritem.numerics.molecule import MOLECULAR_VOLUME
 from veritem.results import Figure, ImageFigure, Panel, Quantity, SurfaceFigure
@@ -25,8 +25,10 @@ class Overview:
     facts: dict[str, Quantity]
 
 
-def overview(density_map: DensityMap, contour_level: ContourLevel, view_map: DensityMap) -> Overview:
-    """Show the submitted map and say its numbers.
+def overview(
+    density_map: DensityMap, contour_level: ContourLevel, view_map: DensityMap, half_maps: HalfMaps | None = None
+) -> Overview:
+    """Show the submitted map, and its half maps where there are, and say its numbers.
 
     Slices are those of largest variance along each axis, which show more than the central ones when the particle
     is hollow or off centre.
@@ -78,7 +80,38 @@ def overview(density_map: DensityMap, contour_level: ContourLevel, view_map: Den
             pixel_size=pixel_size * step,
         ),
     )
+    if half_maps is not None:
+        figures = (*figures, _half_map_slices(half_maps))
     return Overview(figures, _facts(density_map, contour_level))
+
+
+def _half_map_slices(half_maps: HalfMaps) -> ImageFigure:
+    """The same slice through both half maps and their difference, along each axis."""
+    first, second = half_maps.first.data, half_maps.second.data
+    step = max(1, -(-max(half_maps.shape) // LARGEST_IMAGE))
+    arrays: dict[str, NDArray] = {}
+    panels = []
+    for axis, (name, variance) in enumerate(zip(AXES, slice_variances(first), strict=True)):
+        index = int(np.argmax(variance))
+        up, right = (AXES[a] for a in range(3) if a != axis)
+        one, two = (np.take(data, index, axis=axis)[::step, ::step] for data in (first, second))
+        for key, label, image in (
+            ("first", "half map 1", one),
+            ("second", "half map 2", two),
+            ("difference", "1 − 2", one - two),
+        ):
+            arrays[f"{key}_{name}"] = image
+            panels.append(Panel(label=f"{label}, {name} = {index} ({right} →, {up} ↑)", image=f"{key}_{name}"))
+    return ImageFigure(
+        key="half_maps",
+        title="The half maps and their difference",
+        caption="The slice of largest variance along each axis through half map 1, half map 2 and their difference. "
+        "The two should look alike and grainy; the difference should show noise and no trace of the particle.",
+        alt_text="Nine grey slices: for each axis both half maps and their difference.",
+        arrays=arrays,
+        panels=tuple(panels),
+        pixel_size=half_maps.pixel_size * step,
+    )
 
 
 def _facts(density_map: DensityMap, contour_level: ContourLevel) -> dict[str, Quantity]:

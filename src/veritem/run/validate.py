@@ -142,7 +142,12 @@ def _located(received: ReceivedSubmission, folder: OutputFolder | None) -> tuple
 def _overview(runner: Runner) -> tuple[Overview, tuple[Problem, ...]]:
     """The input section. Where it cannot be drawn the report says so and goes on, whatever the reason."""
     try:
-        seen = overview(runner.value("density_map"), runner.value("contour_level"), runner.value("view_map"))
+        seen = overview(
+            runner.value("density_map"),
+            runner.value("contour_level"),
+            runner.value("view_map"),
+            runner.value("half_maps"),
+        )
     except Exception as error:
         problem = ProblemList("map").warning(
             "IN-32",
