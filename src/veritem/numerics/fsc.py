@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, toeplitz
+from scipy.special import ndtr
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from veritem.numerics.fourier import rfftn
 from veritem.numerics.shells import shell_count
 
 THRESHOLD = 0.143  # Rosenthal and Henderson, J Mol Biol 333 (2003) 721, doi:10.1016/j.jmb.2003.07.013
+# Shells further apart than this share nothing through a mask that fills a box cut to it.
+LAGS = 8
+LASTING = 3  # shells that a curve must stay below a threshold
+GROUP = 3  # shells that are tested together
+# The phase residual at which Gaussian signal and noise have FSC 0.143 and 0.5, and that of noise alone, 180/√3.
+RESIDUAL_0143, RESIDUAL_05, RESIDUAL_NOISE = 94.8, 69.2, 103.9
 
 
 @njit(nogil=True, cache=True)
@@ -70,30 +81,163 @@ def shell_sums(first: NDArray, second: NDArray, shape: tuple[int, int, int]) -> 
     return ShellSums(*sums)
 
 
-def mask_inflation(mask: NDArray, threads: int = 1) -> float:
-    """D: by how much multiplying with a mask widens the null of a shell's FSC, as a factor on its standard deviation.
+@njit(nogil=True, cache=True)
+def _phase_residual(first, second, nz, ny, nx, scale_z, scale_y, scale_x, squares, weights):
+    shells = squares.size
+    last = nx // 2
+    for iz in range(nz):
+        kz = (iz if iz <= nz // 2 else iz - nz) * scale_z
+        for iy in range(ny):
+            ky = (iy if iy <= ny // 2 else iy - ny) * scale_y
+            for ix in range(last + 1):
+                kx = ix * scale_x
+                shell = int(np.sqrt(kz * kz + ky * ky + kx * kx) + 0.5)
+                if shell >= shells:
+                    continue
+                mates = 0.5 if ix == 0 or (nx % 2 == 0 and ix == last) else 1.0
+                a, b = first[iz, iy, ix], second[iz, iy, ix]
+                phase = np.arctan2(a.imag * b.real - a.real * b.imag, a.real * b.real + a.imag * b.imag)
+                weight = mates * (
+                    np.sqrt(a.real * a.real + a.imag * a.imag) + np.sqrt(b.real * b.real + b.imag * b.imag)
+                )
+                squares[shell] += weight * phase * phase
+                weights[shell] += weight
+
+
+def phase_residual(first: NDArray, second: NDArray, shape: tuple[int, int, int]) -> NDArray[np.float64]:
+    """The differential phase residual per shell, degrees: root mean square phase difference, weighted by |F1| + |F2|.
+
+    Noise alone has 180°/√3 = 103.9°; NaN in shell 0 and where both maps are empty.
+    Frank, Verschoor and Boublik, Science 214 (1981) 1353, doi:10.1126/science.7313694.
+    """
+    longest, shells = max(shape), shell_count(shape)
+    squares, weights = np.zeros(shells), np.zeros(shells)
+    nz, ny, nx = shape
+    _phase_residual(first, second, nz, ny, nx, longest / nz, longest / ny, longest / nx, squares, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        residual = np.degrees(np.sqrt(squares / weights))
+    residual[0] = np.nan
+    return residual
+
+
+def low_frequency_part(
+    transform: NDArray,
+    shape: tuple[int, int, int],
+    pixel_size: float,
+    below: float,
+    box: tuple[slice, slice, slice],
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """What a map holds at frequencies under `below` (1/Å), in a part of its box: h with everything finer cut off.
+
+    transform: half-complex, of the map of `shape`. box: slices of the map's voxels.
+    Transforms along an axis only the lines that are not empty and keeps only the voxels of the part, so it costs a
+    fraction of a whole inverse transform.
+    """
+    nz, ny, nx = shape
+    reach = [min(int(below * pixel_size * n), (n - 1) // 2) for n in shape]
+    kz = np.r_[0 : reach[0] + 1, -reach[0] : 0]
+    ky = np.r_[0 : reach[1] + 1, -reach[1] : 0]
+    kx = np.arange(reach[2] + 1)
+    low = transform[kz[:, None], ky[None, :], : kx.size].copy()
+    squared = (kz[:, None, None] / nz) ** 2 + (ky[None, :, None] / ny) ** 2 + (kx / nx) ** 2
+    low[squared >= (below * pixel_size) ** 2] = 0
+    lines = np.zeros((nz, ky.size, kx.size), np.complex64)
+    lines[kz] = low
+    lines = scipy.fft.ifft(lines, axis=0, workers=threads)[box[0]]
+    planes = np.zeros((lines.shape[0], ny, kx.size), np.complex64)
+    planes[:, ky] = lines
+    planes = scipy.fft.ifft(planes, axis=1, workers=threads)[:, box[1]]
+    return scipy.fft.irfft(planes, n=nx, axis=2, workers=threads)[:, :, box[2]]
+
+
+# --- how far a shell's FSC scatters when the maps share nothing ------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ShellCorrelation:
+    """What multiplying with a mask does to the shells of a noise FSC.
+
+    inflation: D, the factor on a shell's standard deviation: D² coefficients count as one.
+    neighbours: (lags,) the correlation of a shell's FSC with that of the shells 0, 1, 2, ... away; the first is 1.
+    """
+
+    inflation: float
+    neighbours: NDArray[np.float64]
+
+    def matrix(self, shells: int) -> NDArray[np.float64]:
+        """(shells, shells) correlations of the shells with each other."""
+        row = np.zeros(shells)
+        held = min(shells, self.neighbours.size)
+        row[:held] = self.neighbours[:held]
+        return toeplitz(row)
+
+    def draws(self, shells: int, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(count, shells) standard normal numbers with these correlations."""
+        matrix = self.matrix(shells)
+        # A row that is cut after the last lag need not be the correlation of anything: lift its least eigenvalue.
+        lift = max(0.0, 1e-6 - float(np.linalg.eigvalsh(matrix)[0]))
+        matrix = (matrix + lift * np.eye(shells)) / (1.0 + lift)
+        return rng.standard_normal((count, shells)) @ cholesky(matrix)
+
+
+@njit(nogil=True, cache=True)
+def _offset_histogram(transform, nz, ny, nx, scale_z, scale_y, scale_x, steps, power, offset):
+    last = nx // 2
+    for iz in range(nz):
+        kz = (iz if iz <= nz // 2 else iz - nz) * scale_z
+        for iy in range(ny):
+            ky = (iy if iy <= ny // 2 else iy - ny) * scale_y
+            for ix in range(last + 1):
+                kx = ix * scale_x
+                q = np.sqrt(kz * kz + ky * ky + kx * kx)
+                weight = 1.0 if ix == 0 or (nx % 2 == 0 and ix == last) else 2.0
+                value = transform[iz, iy, ix]
+                held = weight * (value.real * value.real + value.imag * value.imag)
+                where = min(int(q * steps + 0.5), power.size - 1)
+                power[where] += held
+                offset[where] += held * q
+
+
+def mask_correlation(mask: NDArray, threads: int = 1) -> ShellCorrelation:
+    """By how much multiplying with a mask widens the null of a shell's FSC, and how it couples neighbouring shells.
 
     mask: (nz, ny, nx) in [0, 1], in the box in which the shells are one Fourier voxel thick.
-    D² = Σ_q |M2(q)|² / |M2(0)|² Π(|q|), M2 the transform of the squared mask, Π the chance that a neighbour at offset
-    q Fourier voxels falls into the same shell: 1 - q/2 up to 1, 1/(2q) beyond.
+    Coefficients q Fourier voxels apart have the squared correlation |M2(q)|² / |M2(0)|², M2 the transform of the
+    squared mask. A neighbour q away, in any direction, lies j shells away with probability P_j(q); for j = 0 that is
+    1 - q/2 up to q = 1 and 1/(2q) beyond. D² = Σ_q |M2(q)|² P_0(q) / |M2(0)|², and shells j apart have the
+    correlation Σ |M2|² P_j / Σ |M2|² P_0. The shells are taken as flat, which holds from the third on.
     """
-    shape = mask.shape
-    nz, ny, nx = shape
+    nz, ny, nx = mask.shape
+    longest = max(mask.shape)
     transform = rfftn(mask * mask, threads)
-    power = transform.real**2 + transform.imag**2
-    longest = max(shape)
-    qz = np.fft.fftfreq(nz, 1 / nz).astype(np.float32) * np.float32(longest / nz)
-    qy = np.fft.fftfreq(ny, 1 / ny).astype(np.float32) * np.float32(longest / ny)
-    qx = np.arange(nx // 2 + 1, dtype=np.float32) * np.float32(longest / nx)
-    q = np.sqrt(qz[:, None, None] ** 2 + qy[None, :, None] ** 2 + qx**2)
-    share = np.where(q <= 1, 1 - 0.5 * q, 0.5 / np.maximum(q, 1))
-    weight = np.full(nx // 2 + 1, 2.0)
-    weight[0] = 1.0
-    if nx % 2 == 0:
-        weight[-1] = 1.0
-    total = float(((power * share).sum(axis=(0, 1), dtype=np.float64) * weight).sum())
+    steps = 32
+    power, offset = np.zeros(longest * steps), np.zeros(longest * steps)
+    _offset_histogram(transform, nz, ny, nx, longest / nz, longest / ny, longest / nx, steps, power, offset)
+    held = power > 0
+    power, q = power[held], offset[held] / power[held]
+    own = float(power[0])
+    shares = np.array([float(power @ _shell_share(q, lag)) for lag in range(LAGS)])
     # A shell cannot hold more independent coefficients than coefficients.
-    return max(1.0, float(np.sqrt(total / float(power[0, 0, 0]))))
+    return ShellCorrelation(max(1.0, float(np.sqrt(shares[0] / own))), shares / shares[0])
+
+
+def _shell_share(q: NDArray, lag: int) -> NDArray[np.float64]:
+    """P_j(q): a triangle (two shells' overlap) averaged over the projections of q on the radius, which are uniform."""
+
+    def area(x: NDArray) -> NDArray:
+        x = np.clip(x, -1.0, 1.0)
+        return np.where(x < 0, 0.5 * (x + 1) ** 2, 1 - 0.5 * (1 - x) ** 2)
+
+    small = q < 1e-6
+    safe = np.where(small, 1.0, q)
+    share = (area(safe - lag) - area(-safe - lag)) / (2 * safe)
+    return np.where(small, 1.0 if lag == 0 else 0.0, share)
+
+
+def mask_inflation(mask: NDArray, threads: int = 1) -> float:
+    """D of `mask_correlation`."""
+    return mask_correlation(mask, threads).inflation
 
 
 def point_group_order(symmetry: str) -> int:
@@ -104,18 +248,107 @@ def point_group_order(symmetry: str) -> int:
     return int(symmetry[1:]) * (2 if kind == "D" else 1)
 
 
-def randomise_phases(transform: NDArray, beyond: NDArray, noise: NDArray) -> NDArray:
-    """Replace phases by random ones where `beyond` holds, keeping amplitudes and Hermitian symmetry.
+def fsc_deviation(fsc: NDArray, independent: NDArray) -> NDArray[np.float64]:
+    """Standard deviation of an FSC that has the expectation `fsc`, from n_eff independent coefficients.
 
-    noise: the half-complex transform of real white noise of the same box, whose phases are taken.
+    The signal is one and the same, only the noise is drawn again: per coefficient the variance is
+    (1 - f)² (1 + 2f - f²) / 2. At f = 0 it is that of the null, 1 / (2 n_eff).
     """
-    amplitude = np.abs(noise)
-    phase = noise / np.maximum(amplitude, np.float32(1e-20))
-    return np.where(beyond, np.abs(transform) * phase, transform)
+    f = np.clip(fsc, 0.0, 1.0)
+    return (1 - f) * np.sqrt((1 + 2 * f - f * f) / (2 * np.maximum(independent, 1.0)))
+
+
+# --- smoothing and crossing ------------------------------------------------------------------------------------
+
+
+def _stretch(fsc: NDArray, width: NDArray) -> NDArray:
+    """A scale on which a falling FSC is nearly a straight line: the logit, made linear within the noise's width."""
+    return np.arcsinh(fsc / (2 * width)) - np.log1p(-np.minimum(fsc, 1 - 1e-6))
+
+
+def _unstretch(value: NDArray, width: NDArray) -> NDArray:
+    """The inverse of `_stretch`, by bisection: it rises everywhere."""
+    low, high = np.full(np.shape(value), -1.0), np.full(np.shape(value), 1.0 - 1e-6)
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        above = _stretch(middle, width) > value
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return 0.5 * (low + high)
+
+
+def _local_line(before: NDArray, centre: NDArray, after: NDArray, weight: NDArray) -> NDArray:
+    """Weighted straight line through a shell and its two neighbours, at the shell. The ends stay as they are."""
+    left, right = np.zeros_like(weight), np.zeros_like(weight)
+    left[1:], right[:-1] = weight[:-1], weight[1:]
+    total, first, second = weight + left + right, right - left, right + left
+    mean, moment = weight * centre + left * before + right * after, right * after - left * before
+    return (second * mean - first * moment) / (total * second - first * first)
+
+
+def _smoothed(fsc: NDArray, independent: NDArray) -> tuple[NDArray, NDArray]:
+    """`smooth_fsc` on the stretched scale, and the scale's width, for (..., shells) curves without shell 0."""
+    width = 1 / np.sqrt(2 * np.maximum(independent, 1.0))
+    before, after = np.empty_like(fsc), np.empty_like(fsc)
+    before[..., 1:], before[..., 0] = fsc[..., :-1], fsc[..., 0]
+    after[..., :-1], after[..., -1] = fsc[..., 1:], fsc[..., -1]
+    line = _local_line(
+        _stretch(before, width), _stretch(fsc, width), _stretch(after, width), np.asarray(independent, float)
+    )
+    return line, width
+
+
+def smooth_fsc(fsc: NDArray, independent: NDArray) -> NDArray[np.float64]:
+    """A local straight line over a shell and its neighbours, weighted by n_eff, on the scale of `_stretch`.
+
+    On that scale a curve that falls as exp(-k) keeps its crossing; averaging the FSC itself would move it outwards.
+    fsc: (..., shells), shell 0 NaN and left so.
+    """
+    out = np.array(fsc, float)
+    line, width = _smoothed(out[..., 1:], np.asarray(independent)[1:])
+    out[..., 1:] = _unstretch(line, width)
+    return out
+
+
+def smoothed_crossing(
+    frequency: NDArray, fsc: NDArray, independent: NDArray, threshold: float = THRESHOLD, lasting: int = LASTING
+) -> NDArray[np.float64]:
+    """Where smoothed curves fall below `threshold` and stay there for `lasting` shells, 1/Å, interpolated.
+
+    fsc: (..., shells), shell 0 is passed over. Returns (...): NaN where a curve never does, and the first frequency
+    where it is below from the start. A curve that ends below counts as staying.
+    """
+    line, width = _smoothed(np.asarray(fsc, float)[..., 1:], np.asarray(independent)[1:])
+    above = line - _stretch(np.full_like(width, threshold), width)
+    x = np.asarray(frequency, float)[1:]
+    below = above < 0
+    stays = below.copy()
+    for step in range(1, lasting):
+        stays[..., :-step] &= below[..., step:]
+    k = np.argmax(stays, axis=-1)
+    never = ~stays.any(axis=-1)
+    left = np.maximum(k - 1, 0)
+    high = np.take_along_axis(above, left[..., None], -1)[..., 0]
+    low = np.take_along_axis(above, k[..., None], -1)[..., 0]
+    share = np.where(k > 0, high / np.where(high - low > 0, high - low, 1.0), 0.0)
+    crossing = x[left] + np.clip(share, 0, 1) * (x[k] - x[left])
+    return np.where(never, np.nan, crossing)
+
+
+def fsc_draws(
+    fsc: NDArray, independent: NDArray, correlation: ShellCorrelation, count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """(count, shells) curves as they might have been measured: the smoothed curve with the noise drawn again.
+
+    fsc: (shells,) the smoothed curve; shell 0 stays NaN.
+    """
+    noise = correlation.draws(fsc.size - 1, count, rng)
+    drawn = np.full((count, fsc.size), np.nan)
+    drawn[:, 1:] = np.clip(fsc[1:] + fsc_deviation(fsc[1:], independent[1:]) * noise, -1.0, 1.0)
+    return drawn
 
 
 def first_lasting_crossing(
-    frequency: NDArray, fsc: NDArray, threshold: float = THRESHOLD, lasting: int = 3
+    frequency: NDArray, fsc: NDArray, threshold: float = THRESHOLD, lasting: int = LASTING
 ) -> float | None:
     """Frequency (1/Å) at which a curve falls below `threshold` and stays there for `lasting` shells, interpolated.
 
@@ -131,3 +364,34 @@ def first_lasting_crossing(
             share = (y[k - 1] - threshold) / (y[k - 1] - y[k])
             return float(x[k - 1] + share * (x[k] - x[k - 1]))
     return None
+
+
+# --- is there anything? ----------------------------------------------------------------------------------------
+
+
+def fsc_z(fsc: NDArray, independent: NDArray) -> NDArray[np.float64]:
+    """An FSC as a standard normal number under "no common signal", exact for Gaussian noise.
+
+    t = FSC √((2n - 1) / (1 - FSC²)) is Student's t with 2n - 1 degrees of freedom; its normal score. (..., shells).
+    """
+    freedom = np.maximum(2 * np.asarray(independent, float) - 1, 1.0)
+    f = np.clip(fsc, -1 + 1e-9, 1 - 1e-9)
+    value = f * np.sqrt(freedom / (1 - f * f))
+    # The lighter tail keeps its digits; beyond 1e-300 the score saturates.
+    tail = student.sf(np.abs(value), freedom)
+    return np.sign(value) * norm.isf(np.maximum(tail, 1e-300))
+
+
+def group_z(z: NDArray, correlation: ShellCorrelation, size: int = GROUP) -> NDArray[np.float64]:
+    """Stouffer's sum over `size` neighbouring shells, with their correlation: (..., shells - size + 1), from the first.
+
+    Stouffer et al., The American Soldier (1949); correlated: Strube, Psychol. Bull. 97 (1985) 334.
+    """
+    total = np.sqrt(float(correlation.matrix(size).sum()))
+    sums = sum(z[..., i : z.shape[-1] - size + 1 + i] for i in range(size))
+    return np.asarray(sums) / total
+
+
+def normal_p_value(z: NDArray) -> NDArray[np.float64]:
+    """One-sided p-value of a standard normal number; never 0."""
+    return np.maximum(ndtr(-np.asarray(z, float)), 1e-300)
