@@ -17,11 +17,13 @@ from veritem.numerics.local_fsc import (
     LocalCrossings,
     Target,
     WindowedBand,
+    held_to,
     local_correlations,
     noise_amplitude,
     plan_bands,
 )
 from veritem.numerics.masks import raised_cosine_edge
+from veritem.numerics.shells import shell_frequencies
 
 NARROWEST_WINDOW = 25.0  # Å, diameter: some ten residues; in less, a spectrum is that of a few atoms
 RESOLUTIONS = 5.0  # the window is at least so many resolutions wide, at any frequency at least PERIODS periods
@@ -32,19 +34,21 @@ NOISE_TO = 1.0 / 7.0  # 1/Å
 FALSE_BELOW = 15.0  # Å
 
 
-def bands_for(resolution: float, nyquist: float) -> tuple[WindowedBand, ...]:
-    """Bands from 20 Å to what the grid holds. resolution: Å, of the whole map. nyquist: 1/Å, of the grid."""
+def bands_for(resolution: float, limit: float) -> tuple[WindowedBand, ...]:
+    """Bands from 20 Å on. resolution: Å, of the whole map. limit: 1/Å, beyond which the maps hold nothing."""
     diameter = max(NARROWEST_WINDOW, RESOLUTIONS * resolution)
-    return plan_bands(1.0 / COARSEST, nyquist, diameter, PERIODS, nyquist)
+    return plan_bands(1.0 / COARSEST, limit, diameter, PERIODS, limit)
 
 
 @derived
 def local_fsc(half_part: HalfPart, seed: int, threads: int) -> LocalResolution:
     """The local resolution at FSC 0.143 and 0.5, and how often noise is given one."""
     part = half_part
-    bands = bands_for(part.resolution, 0.5 / part.pixel_size)
+    sums = shell_sums(to_host(part.first), to_host(part.second), part.shape)
+    frequency = shell_frequencies(part.shape, part.pixel_size)
+    bands = bands_for(part.resolution, float(frequency[held_to(sums)]))
     mask = raised_cosine_edge(-part.depth, max(EDGE_WIDTH, EDGE_VOXELS * part.pixel_size))
-    noise = noise_amplitude(shell_sums(to_host(part.first), to_host(part.second), part.shape))
+    noise = noise_amplitude(sums)
     found = _followed(part, part.first, part.second, bands, mask, noise, threads)
     with np.errstate(invalid="ignore"):
         resolution, half = 1.0 / found.at_threshold, 1.0 / found.at_half
