@@ -11,8 +11,11 @@ from veritem.numerics.directions import (
     even_harmonics,
     extremes,
     fit_even,
+    harmonic_rotations,
     hemisphere,
     quadratic_axis,
+    quadratic_values,
+    random_rotations,
     tilt_and_azimuth,
 )
 
@@ -33,7 +36,7 @@ def test_directions_are_unit_vectors_above_the_equator(n):
 def test_directions_are_evenly_spread():
     """46 of equal area have 2 pi / 46 sr each: a circle of 23.9 degrees across; neighbours are about so far apart.
 
-    Where the spiral meets its own opposite, at the equator, a pair may be as near as half of that.
+    Where the spiral meets its own opposite, at the equator, a pair may be as near as about half of that.
     """
     directions = hemisphere(46)
     cosine = np.abs(directions @ directions.T)
@@ -119,6 +122,34 @@ def test_the_quadratic_part_has_its_axes(seed):
     highest, along, lowest, _ = extremes(second)
     assert (highest, lowest) == pytest.approx((values[0], values[2]))
     assert angle_between(along, axes[0]) < 0.01
+
+
+def test_quadratic_values_of_many_functions_at_once():
+    coefficients = np.random.default_rng(0).standard_normal((4, 7, 15))
+    values = quadratic_values(coefficients)
+    assert values.shape == (4, 7, 3)
+    assert np.allclose(values[2, 3], quadratic_axis(coefficients[2, 3])[0])
+
+
+def test_coefficients_turn_with_their_function():
+    """f turned by R has along R u what f has along u; lengths per degree stay."""
+    rng = np.random.default_rng(1)
+    rotations = random_rotations(6, rng)
+    assert np.allclose(rotations @ rotations.transpose(0, 2, 1), np.eye(3))
+    assert np.allclose(np.linalg.det(rotations), 1.0)
+    coefficients = rng.standard_normal(15)
+    where = hemisphere(30)
+    for rotation, matrix in zip(rotations, harmonic_rotations(rotations), strict=True):
+        turned = matrix @ coefficients
+        assert np.allclose(evaluate_even(turned, where @ rotation.T), evaluate_even(coefficients, where))
+        assert np.linalg.norm(turned[1:6]) == pytest.approx(np.linalg.norm(coefficients[1:6]))
+        assert np.linalg.norm(turned[6:]) == pytest.approx(np.linalg.norm(coefficients[6:]))
+
+
+def test_random_rotations_have_no_favourite():
+    """The mean image of a fixed axis, n = 2000: each component has the standard error 1 / sqrt(3 n) = 0.013."""
+    rotations = random_rotations(2000, np.random.default_rng(2))
+    assert (np.abs(rotations.mean(axis=0)) < 5 * 0.013).all()
 
 
 def test_angles():

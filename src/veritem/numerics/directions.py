@@ -107,20 +107,35 @@ def quadratic_axis(coefficients: ArrayLike) -> tuple[NDArray[np.float64], NDArra
     Returns (3,) values, and (3, 3) axes in rows, z, y, x, each with z >= 0. The middle value tells how far the form is
     from a surface of revolution.
     """
-    c = np.asarray(coefficients, np.float64)
-    xy, yz, zz, xz, xx = c[1:6]
-    a = np.sqrt(15.0) / 2
-    form = np.array(
-        [
-            [np.sqrt(5.0) * zz, a * yz, a * xz],
-            [a * yz, -np.sqrt(5.0) / 2 * zz - a * xx, a * xy],
-            [a * xz, a * xy, -np.sqrt(5.0) / 2 * zz + a * xx],
-        ]
-    )
-    values, vectors = np.linalg.eigh(form)
+    values, vectors = np.linalg.eigh(_form(np.asarray(coefficients, np.float64)))
     axes = vectors.T[::-1].copy()
     axes[axes[:, 0] < 0] *= -1.0
     return values[::-1].copy(), axes
+
+
+def quadratic_values(coefficients: ArrayLike) -> NDArray[np.float64]:
+    """The values of `quadratic_axis` of many functions at once: (..., k) coefficients give (..., 3), falling."""
+    c = np.asarray(coefficients, np.float64)
+    return np.asarray(np.linalg.eigvalsh(_form(c))[..., ::-1], np.float64)
+
+
+def harmonic_rotations(rotations: ArrayLike, degree: int = 4) -> NDArray[np.float64]:
+    """Matrices that rotate coefficients: (n, k, k) for rotation matrices (n, 3, 3) of vectors z, y, x.
+
+    m @ c are the coefficients of the function turned by the rotation: its value along R u is what it was along u.
+    """
+    turned = np.asarray(rotations, np.float64)
+    base = hemisphere(200)
+    inverse = np.linalg.pinv(even_harmonics(base, degree))
+    columns = even_harmonics((base @ turned).reshape(-1, 3), degree)
+    return np.asarray(inverse @ columns.reshape(len(turned), len(base), -1), np.float64)
+
+
+def random_rotations(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(n, 3, 3), uniform. Mezzadri, Notices AMS 54 (2007) 592."""
+    q, r = np.linalg.qr(rng.standard_normal((n, 3, 3)))
+    q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
+    return q * np.linalg.det(q)[:, None, None]
 
 
 def angle_between(first: ArrayLike, second: ArrayLike) -> float:
@@ -135,6 +150,14 @@ def tilt_and_azimuth(direction: ArrayLike) -> tuple[float, float]:
     if z < 0:
         z, y, x = -z, -y, -x
     return float(np.degrees(np.arctan2(np.hypot(x, y), z))), float(np.degrees(np.arctan2(y, x)) % 360.0)
+
+
+def _form(c: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The symmetric matrices (..., 3, 3) of the part of degree 2."""
+    xy, yz, zz, xz, xx = np.moveaxis(c[..., 1:6], -1, 0)
+    a, b = np.sqrt(15.0) / 2, np.sqrt(5.0)
+    rows = [[b * zz, a * yz, a * xz], [a * yz, -b / 2 * zz - a * xx, a * xy], [a * xz, a * xy, -b / 2 * zz + a * xx]]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def _around(direction: NDArray[np.float64], reach: float) -> NDArray[np.float64]:

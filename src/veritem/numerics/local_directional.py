@@ -1,0 +1,460 @@
+"""The correlation of two half maps around each place, direction by direction, and the resolution along each direction.
+
+A band of frequencies in a cone of directions is a small blob of Fourier space. Shifted to the origin it is the
+transform of a slowly varying complex field, and the product of one half's field with the conjugate of the other's does
+not depend on the shift. So each blob is transformed on a grid just wide enough for it, many times smaller than the map,
+and its products are averaged in a Gaussian window at the points of a coarse grid only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numba import njit
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from veritem.numerics.bands import Band
+from veritem.numerics.device import like, namespace, to_host
+from veritem.numerics.directions import harmonic_rotations, quadratic_values, random_rotations
+from veritem.numerics.fourier import fftn, fourier_resize, ifftn, irfftn, rfftn
+from veritem.numerics.statistics import permutation_p_value
+
+# The power that a cone passes is cos²(pi v / 2 CONE_END) with v = 1 - cos(angle to its axis): a half at 20 degrees,
+# none beyond 28.4 degrees. It holds as many coefficients as a hard cone of 20 degrees.
+CONE_END = 2.0 * (1.0 - np.cos(np.radians(20.0)))
+CONE_REACH = float(np.arccos(1.0 - CONE_END))
+# 1/Å times the window: products of two fields that wrap around stay so far from frequency 0. The window passes e^-6.
+WRAP = 0.55
+
+
+def cone_coefficients() -> NDArray[np.float64]:
+    """What a cone leaves of a function's harmonics of degree 0, 2 and 4: Legendre coefficients of its power."""
+    v = np.linspace(0.0, CONE_END, 2001)
+    weight = np.cos(np.pi * v / (2.0 * CONE_END)) ** 2
+    return np.array(
+        [np.trapezoid(weight * np.polynomial.Legendre.basis(k)(1.0 - v), v) for k in (0, 2, 4)]
+    ) / np.trapezoid(weight, v)
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseGrid:
+    """Every so many Å a point, over the whole box; those used are inside.
+
+    sizes: (z, y, x) points along the box, the first at voxel (0, 0, 0). lengths: Å of the box.
+    inside: one bool per point. low, high: the part of the grid that holds them, as for slices.
+    """
+
+    sizes: tuple[int, int, int]
+    lengths: tuple[float, float, float]
+    inside: NDArray[np.bool_]
+    low: tuple[int, int, int]
+    high: tuple[int, int, int]
+
+    @property
+    def count(self) -> int:
+        return int(np.count_nonzero(self.inside))
+
+    @property
+    def strides(self) -> NDArray[np.float64]:
+        return np.array([length / n for length, n in zip(self.lengths, self.sizes, strict=True)])
+
+    @property
+    def part(self) -> tuple[slice, slice, slice]:
+        a, b, c = (slice(s, e) for s, e in zip(self.low, self.high, strict=True))
+        return a, b, c
+
+    def positions(self) -> NDArray[np.float64]:
+        """(points, 3) z, y, x in Å from voxel (0, 0, 0)."""
+        return np.argwhere(self.inside) * self.strides
+
+    def volume(self, values: NDArray) -> NDArray[np.float32]:
+        """Values at the points as a volume of the whole coarse grid, NaN elsewhere."""
+        full = np.full(self.sizes, np.nan, np.float32)
+        full[self.inside] = values
+        return full
+
+
+def coarse_sizes(shape: tuple[int, int, int], pixel_size: float, stride: float) -> tuple[int, int, int]:
+    """Even numbers of points, about `stride` Å apart and no further."""
+    a, b, c = (2 * int(np.ceil(n * pixel_size / stride / 2)) for n in shape)
+    return a, b, c
+
+
+def coarse_grid(shape: tuple[int, int, int], pixel_size: float, inside: NDArray[np.bool_]) -> CoarseGrid:
+    """The grid of `inside`, (z, y, x) bool, over a box of `shape` voxels."""
+    where = np.argwhere(inside)
+    if not len(where):
+        where = np.zeros((1, 3), np.int64)
+    low, high = where.min(axis=0), where.max(axis=0) + 1
+    nz, ny, nx = inside.shape
+    lz, ly, lx = (n * pixel_size for n in shape)
+    return CoarseGrid(
+        (nz, ny, nx), (lz, ly, lx), inside, (int(low[0]), int(low[1]), int(low[2])),
+        (int(high[0]), int(high[1]), int(high[2])),
+    )  # fmt: skip
+
+
+class WindowShares:
+    """The share of a Gaussian window that lies in a mask, at each point of a coarse grid.
+
+    mask: (nz, ny, nx) in [0, 1], on voxels of `pixel_size`. sizes: of the coarse grid, over the same box.
+    """
+
+    def __init__(self, mask: NDArray[np.float32], pixel_size: float, sizes: tuple[int, int, int], threads: int = 1):
+        self.sizes = sizes
+        self._transform = rfftn(fourier_resize(mask, sizes, threads))
+        lengths = [n * pixel_size for n in mask.shape]
+        qz, qy = (np.fft.fftfreq(n, length / n) for n, length in zip(sizes[:2], lengths[:2], strict=True))
+        qx = np.fft.rfftfreq(sizes[2], lengths[2] / sizes[2])
+        self._q = (qz[:, None, None], qy[None, :, None], qx[None, None, :])
+        self._squared = self._q[0] ** 2 + self._q[1] ** 2 + self._q[2] ** 2
+
+    def at(self, sigma: float, direction: NDArray | None = None, along: float = 0.0) -> NDArray[np.float32]:
+        """`sizes`, float32. sigma: Å; `along` (Å) is added to it in squares along `direction`."""
+        exponent = sigma**2 * self._squared
+        if direction is not None:
+            dot = sum(q * float(c) for q, c in zip(self._q, direction, strict=True))
+            exponent = exponent + along**2 * dot**2
+        return irfftn(self._transform * np.exp(-2.0 * np.pi**2 * exponent).astype(np.float32), self.sizes)
+
+
+def blob_reach(band: Band) -> tuple[float, float]:
+    """Å, by how much the field of one band in one cone spreads along its direction and across: standard deviations.
+
+    Second moments of the squared kernel: the mean of |gradient of the gain|² over the mean of gain², over 4 pi².
+    """
+    along = 1.0 / (4.0 * band.half_width)
+    v = np.linspace(0.0, CONE_END, 2001)
+    phase = np.pi * v / (2.0 * CONE_END)
+    # d gain / d angle = -(pi / 2 CONE_END) sin(phase) sin(angle), sin²(angle) = 2 v - v².
+    slope = (np.pi / (2.0 * CONE_END)) ** 2 * np.trapezoid((2 * v - v**2) * np.sin(phase) ** 2, v)
+    across = np.sqrt(0.5 * slope / np.trapezoid(np.cos(phase) ** 2, v)) / (2.0 * np.pi * band.centre)
+    return along, float(across)
+
+
+def local_directional_fsc(
+    first: Any,
+    second: Any,
+    shape: tuple[int, int, int],
+    pixel_size: float,
+    bands: tuple[Band, ...],
+    directions: NDArray[np.float64],
+    window: float,
+    grid: CoarseGrid,
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """Correlation of two half maps at each point, in each band and along each direction: (directions, bands, points).
+
+    first, second: half-complex transforms of the half maps of `shape`. directions: (n, 3) unit vectors z, y, x.
+    window: Å, standard deviation of the Gaussian window. grid: the points.
+    """
+    xp = namespace(first)
+    spectra = [_centred_spectrum(t, shape, threads) for t in (first, second)]
+    half = [n // 2 for n in shape]  # where frequency 0 is
+    frequency = [
+        ((np.arange(n) - h) / length).astype(np.float32) for n, h, length in zip(shape, half, grid.lengths, strict=True)
+    ]
+    answer = np.empty((len(directions), len(bands), grid.count), np.float32)
+    chosen = grid.inside[grid.part]
+
+    def one(task: tuple[int, int]) -> None:
+        d, j = task
+        box = _bounding_box(bands[j], directions[d], grid.lengths, shape)
+        gain = _blob_gain(bands[j], directions[d], [f[s] for f, s in zip(frequency, box, strict=True)], first)
+        padded = _padded_shape(gain.shape, window, grid.lengths)
+        a, b = (_small_field(s[box] * gain, padded) for s in spectra)
+        ar, ai, br, bi = xp.real(a), xp.imag(a), xp.real(b), xp.imag(b)
+        products = xp.stack([ar * br + ai * bi, ar * ar + ai * ai, br * br + bi * bi])
+        wz, wy, wx = (_window_matrix(grid, axis, padded[axis], window) for axis in range(3))
+        windows = [like(w, first) for w in (wz, wy, np.ascontiguousarray(wx.T))]
+        cross, power_1, power_2 = to_host(_windowed(products, windows))[:, chosen]
+        scale = np.sqrt(np.maximum(power_1 * power_2, 0.0))
+        answer[d, j] = np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
+
+    tasks = [(d, j) for j in reversed(range(len(bands))) for d in range(len(directions))]
+    if xp is np and threads > 1:
+        # Blobs are too small to share one between threads; each thread takes blobs of its own.
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(one, tasks):
+                pass
+    else:
+        for task in tasks:
+            one(task)
+    return answer
+
+
+def _centred_spectrum(transform: Any, shape: tuple[int, int, int], threads: int) -> Any:
+    """The full transform of a real map, frequency 0 in the middle. Units of its own: no power overflows."""
+    xp = namespace(transform)
+    real = irfftn(transform, shape, threads)
+    scale = float(xp.max(xp.abs(real))) or 1.0
+    full = fftn(xp.astype(real * (1.0 / scale), xp.complex64), threads)
+    return xp.fft.fftshift(full)
+
+
+def _bounding_box(
+    band: Band, direction: NDArray, lengths: Sequence[float], shape: Sequence[int]
+) -> tuple[slice, slice, slice]:
+    """Where the blob lies in the centred spectrum."""
+    low, high = band.centre - band.half_width, band.centre + band.half_width
+    box = []
+    for component, length, n in zip(direction, lengths, shape, strict=True):
+        angle = np.arccos(np.clip(component, -1.0, 1.0))
+        most, least = np.cos(max(0.0, angle - CONE_REACH)), np.cos(min(np.pi, angle + CONE_REACH))
+        top = high * most if most > 0 else low * most
+        bottom = low * least if least > 0 else high * least
+        reach = (n - 1) // 2
+        start = max(-reach, int(np.floor(bottom * length)))
+        stop = min(reach, int(np.ceil(top * length))) + 1
+        box.append(slice(start + n // 2, max(stop, start + 1) + n // 2))
+    return box[0], box[1], box[2]
+
+
+def _blob_gain(band: Band, direction: NDArray, frequency: list[NDArray], reference: Any) -> Any:
+    """Gain of the band times gain of the cone, on the blob's frequencies (1/Å per axis)."""
+    xp = namespace(reference)
+    fz, fy, fx = (
+        like(np.ascontiguousarray(f).reshape([-1 if a == axis else 1 for a in range(3)]), reference)
+        for axis, f in enumerate(frequency)
+    )
+    radius = xp.sqrt(fz * fz + fy * fy + fx * fx)
+    z, y, x = (float(c) for c in direction)
+    dot = fz * z + fy * y + fx * x
+    v = 1.0 - dot / xp.clip(radius, 1e-6, None)
+    turn = xp.clip(v * (0.5 * np.pi / CONE_END), 0.0, 0.5 * np.pi)
+    offset = xp.clip(xp.abs(radius - band.centre) * (0.5 * np.pi / band.half_width), 0.0, 0.5 * np.pi)
+    return xp.cos(turn) * xp.cos(offset)
+
+
+def _padded_shape(shape: Sequence[int], window: float, lengths: Sequence[float]) -> tuple[int, int, int]:
+    sizes = [
+        scipy.fft.next_fast_len(n + int(np.ceil(WRAP / window * length)))
+        for n, length in zip(shape, lengths, strict=True)
+    ]
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _small_field(blob: Any, padded: tuple[int, int, int]) -> Any:
+    xp = namespace(blob)
+    wide = xp.zeros(padded, dtype=xp.complex64)
+    nz, ny, nx = blob.shape
+    wide[:nz, :ny, :nx] = blob
+    return ifftn(wide)
+
+
+def _window_matrix(grid: CoarseGrid, axis: int, n: int, window: float) -> NDArray[np.float32]:
+    """(points, n): the weights of n voxels along an axis in the window around each point; the box is periodic."""
+    length = grid.lengths[axis]
+    point = np.arange(grid.low[axis], grid.high[axis]) * (length / grid.sizes[axis])
+    distance = point[:, None] - np.arange(n) * (length / n)
+    distance -= length * np.round(distance / length)
+    weight = np.exp(-0.5 * (distance / window) ** 2)
+    return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _windowed(fields: Any, windows: list[Any]) -> Any:
+    """Weighted sums of (k, z, y, x) fields along the three axes: (k, points z, points y, points x)."""
+    xp = namespace(fields)
+    k, nz = fields.shape[:2]
+    wz, wy, wx = windows
+    points_x = wx.shape[1]
+    along_y = xp.matmul(wy, xp.matmul(fields, wx))
+    flat = xp.reshape(along_y, (k, nz, wy.shape[0] * points_x))
+    return xp.reshape(xp.matmul(wz, flat), (k, wz.shape[0], wy.shape[0], points_x))
+
+
+# --- from correlations to resolution -----------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def _crossings(excess, weights, centres, answer):
+    directions, bands, points = excess.shape
+    for d in range(directions):
+        for p in range(points):
+            total = best = 0.0
+            last = -1
+            for j in range(bands):
+                total += weights[j] * excess[d, j, p]
+                if total > best:
+                    best = total
+                    last = j
+            if last < 0:
+                answer[d, p] = 0.0
+            elif last == bands - 1:
+                answer[d, p] = centres[last]
+            else:
+                above, below = excess[d, last, p], excess[d, last + 1, p]
+                share = above / (above - below) if above > below else 0.5
+                answer[d, p] = centres[last] + (centres[last + 1] - centres[last]) * share
+
+
+def crossing_frequencies(
+    fsc: NDArray[np.float32], limits: NDArray[np.float32], bands: tuple[Band, ...]
+) -> NDArray[np.float32]:
+    """The frequency (1/Å) up to which correlations lie above a limit: (directions, points).
+
+    fsc, limits: (directions, bands, points); limits broadcast.
+    The sum of (correlation - limit) over the bands, each weighed by its number of coefficients, is highest at the
+    frequency that best parts the bands that correlate from those that do not. For a falling curve this is where it
+    crosses the limit; a low band that fails by chance, where coefficients are few, does not end the search. Between
+    two bands the crossing is interpolated. 0 where no band correlates; the last centre where all do.
+    """
+    excess = (fsc - limits).astype(np.float32)
+    centres = np.array([b.centre for b in bands])
+    weights = np.array([b.centre**2 * b.half_width for b in bands])
+    answer = np.empty((fsc.shape[0], fsc.shape[2]), np.float32)
+    _crossings(excess, weights, centres, answer)
+    return answer
+
+
+def correlation_limits(
+    shares: WindowShares,
+    grid: CoarseGrid,
+    bands: tuple[Band, ...],
+    directions: NDArray[np.float64],
+    window: float,
+    threshold: float,
+) -> NDArray[np.float32]:
+    """What a local correlation must reach for the particle itself to reach `threshold`: (directions, bands, points).
+
+    A window at the rim holds solvent too, and the field of a blob spreads beyond the particle, further along its
+    direction than across. With a share e of it inside, a signal-to-noise ratio r in the particle shows as e r, so that
+    e r / (1 + e r) is the limit, r = threshold / (1 - threshold). Without this a flat particle would seem worse
+    resolved along its short axis.
+    """
+    ratio = threshold / (1.0 - threshold)
+    answer = np.empty((len(directions), len(bands), grid.count), np.float32)
+    for j, band in enumerate(bands):
+        along, across = blob_reach(band)
+        sigma = float(np.hypot(window, across))
+        further = float(np.sqrt(max(along**2 - across**2, 0.0)))
+        for d, direction in enumerate(directions):
+            inside = np.clip(shares.at(sigma, direction, further)[grid.inside], 0.0, 1.0) * np.float32(ratio)
+            answer[d, j] = inside / (1.0 + inside)
+    return answer
+
+
+# --- what places have in common ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class CommonPattern:
+    """The part of local functions of direction that all places share, and how sure it is.
+
+    coefficients: (15,) mean over the places. draws: (draws, 15), the same when blocks are drawn with replacement.
+    p_value: of a common direction. chance: (surrogates,) spans (highest - lowest value) of the degree-2 part of the
+    mean when every block is turned at random.
+    """
+
+    coefficients: NDArray[np.float64]
+    draws: NDArray[np.float64]
+    p_value: float
+    chance: NDArray[np.float64]
+
+
+def common_pattern(
+    local: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    rng: np.random.Generator,
+    inflation: float = 1.0,
+    surrogates: int = 999,
+    draws: int = 500,
+) -> CommonPattern:
+    """The mean pattern of many places, against the same blocks turned at random.
+
+    local: (points, 15) coefficients of `even_harmonics`. labels: (points,) block of each place, from 0.
+    inflation: by how much blocks taken as independent underrate the standard error of a mean.
+    The molecule has a direction of its own in every place; what a faulty reconstruction adds points the same way in
+    all of them. Turning each block at random keeps what a block holds and takes away what blocks share. The statistic
+    is the sum of the squares of the degree-2 and of the degree-4 coefficients, each over its mean in the surrogates.
+    """
+    blocks = int(labels.max()) + 1
+    sums = np.stack([np.bincount(labels, column, minlength=blocks) for column in local.T], axis=1)
+    counts = np.bincount(labels, minlength=blocks).astype(np.float64)
+    mean = sums.sum(axis=0) / counts.sum()
+    picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
+    drawn = (picks @ sums) / np.maximum(picks @ counts, 1.0)[:, None]
+    # A pool of rotations: each block takes one of them at random in each surrogate.
+    pool = harmonic_rotations(random_rotations(300, rng))
+    turned = np.empty((surrogates, local.shape[1]))
+    total = np.zeros_like(turned)
+    for block in range(blocks):
+        np.take(pool @ sums[block], rng.integers(0, len(pool), surrogates), axis=0, out=turned)
+        total += turned
+    null = inflation * total / counts.sum()
+
+    def statistic(c: NDArray[np.float64]) -> NDArray[np.float64]:
+        second, fourth = (np.square(null[:, s]).sum(axis=1).mean() for s in (slice(1, 6), slice(6, 15)))
+        return 5 * np.square(c[..., 1:6]).sum(axis=-1) / second + 9 * np.square(c[..., 6:15]).sum(axis=-1) / fourth
+
+    forms = quadratic_values(null)
+    return CommonPattern(
+        mean,
+        mean + inflation * (drawn - mean),
+        permutation_p_value(float(statistic(mean)), statistic(null)),
+        forms[:, 0] - forms[:, 2],
+    )
+
+
+def radial_and_azimuthal(
+    log_resolution: NDArray[np.float64], directions: NDArray[np.float64], offsets: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means over the directions within 45 degrees of each place's own direction, and over those 70 and more away.
+
+    log_resolution: (directions, points). offsets: (points, 3) z, y, x from the centre. Two (points,), NaN at the centre.
+    """
+    radius = np.linalg.norm(offsets, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = np.abs(directions @ (offsets / radius[:, None]).T)
+    answer = []
+    for chosen in (cosine >= np.cos(np.radians(45.0)), cosine <= np.cos(np.radians(70.0))):
+        held = chosen.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            answer.append(np.where(held > 0, (log_resolution * chosen).sum(axis=0) / held, np.nan))
+    return answer[0], answer[1]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """slope with its standard error, from `blocks` blocks."""
+
+    value: float
+    error: float
+    blocks: int
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        reach = float(student.ppf(0.5 + confidence / 2, max(self.blocks - 2, 1))) * self.error
+        return self.value - reach, self.value + reach
+
+    @property
+    def p_above(self) -> float:
+        """One-sided: of a slope so high when there is none."""
+        return float(student.sf(self.value / max(self.error, 1e-30), max(self.blocks - 2, 1)))
+
+
+def block_slope(
+    x: NDArray,
+    y: NDArray,
+    labels: NDArray[np.int64],
+    rng: np.random.Generator,
+    inflation: float = 1.0,
+    draws: int = 500,
+) -> Slope:
+    """The slope of y against x by least squares; its error by drawing whole blocks with replacement."""
+    blocks = int(labels.max()) + 1
+    x = x - x.mean()
+    sums = np.stack([np.bincount(labels, v, minlength=blocks) for v in (np.ones_like(x), x, y, x * x, x * y)], axis=1)
+
+    def slope(total: NDArray) -> NDArray[np.float64]:
+        n, sx, sy, sxx, sxy = np.moveaxis(total, -1, 0)
+        return (n * sxy - sx * sy) / np.maximum(n * sxx - sx * sx, 1e-12)
+
+    picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
+    error = inflation * float(np.std(slope(picks @ sums)))
+    return Slope(float(slope(sums.sum(axis=0))), error, blocks)
