@@ -13,6 +13,7 @@ from veritem.checks.level_0.local_b_factor import LocalBFactor
 from veritem.checks.level_0.local_occupancy import LocalOccupancy
 from veritem.checks.level_0.local_quality import LocalQuality
 from veritem.checks.level_0.mask import Mask
+from veritem.checks.level_1.local_fsc import LocalFsc
 
 CHECKS: tuple[type[Check], ...] = (
     Centring,
@@ -23,6 +24,7 @@ CHECKS: tuple[type[Check], ...] = (
     LocalBFactor,
     LocalOccupancy,
     Handedness,
+    LocalFsc,
 )
 
 

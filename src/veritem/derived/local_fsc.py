@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +37,33 @@ NOISE_TO = 1.0 / 7.0  # 1/Å
 FALSE_BELOW = 15.0  # Å
 
 
+# Percentiles of the local curves that are kept for the eye.
+PERCENTILES = (5.0, 50.0, 95.0)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalCurves:
+    """The local curves over the particle.
+
+    frequency: (bands,) 1/Å. percentiles: (bands, 3) the 5th, 50th and 95th over voxels. null_deviation: (bands,) of one
+    voxel's correlation where there is no signal, in mid-particle.
+    limit: 1/Å, beyond which the half maps hold nothing.
+    """
+
+    frequency: NDArray[np.float64]
+    percentiles: NDArray[np.float64]
+    null_deviation: NDArray[np.float64]
+    limit: float
+
+
+@dataclass(frozen=True, eq=False)
+class LocalFscResolution(LocalResolution):
+    """Local resolution at FSC 0.143. extra["fsc_0.5"]: at FSC 0.5, Å. extra["open_end"]: 1 where even the last band's
+    FSC is above 0.143, so that `finest` stands for that or better."""
+
+    curves: LocalCurves | None = None
+
+
 def bands_for(resolution: float, limit: float) -> tuple[WindowedBand, ...]:
     """Bands from 20 Å on. resolution: Å, of the whole map. limit: 1/Å, beyond which the maps hold nothing."""
     diameter = max(NARROWEST_WINDOW, RESOLUTIONS * resolution)
@@ -41,26 +71,33 @@ def bands_for(resolution: float, limit: float) -> tuple[WindowedBand, ...]:
 
 
 @derived
-def local_fsc(half_part: HalfPart, seed: int, threads: int) -> LocalResolution:
+def local_fsc(half_part: HalfPart, seed: int, threads: int) -> LocalFscResolution:
     """The local resolution at FSC 0.143 and 0.5, and how often noise is given one."""
     part = half_part
     sums = shell_sums(to_host(part.first), to_host(part.second), part.shape)
-    frequency = shell_frequencies(part.shape, part.pixel_size)
-    bands = bands_for(part.resolution, float(frequency[held_to(sums)]))
+    limit = float(shell_frequencies(part.shape, part.pixel_size)[held_to(sums)])
+    bands = bands_for(part.resolution, limit)
     mask = raised_cosine_edge(-part.depth, max(EDGE_WIDTH, EDGE_VOXELS * part.pixel_size))
-    noise = noise_amplitude(sums)
-    found = _followed(part, part.first, part.second, bands, mask, noise, threads)
+    percentiles: list[NDArray] = []
+    found = _followed(part, part.first, part.second, bands, mask, noise_amplitude(sums), threads, percentiles)
     with np.errstate(invalid="ignore"):
         resolution, half = 1.0 / found.at_threshold, 1.0 / found.at_half
-    middle = bands[-1] if not np.isfinite(resolution).any() else _band_at(bands, float(np.nanmedian(resolution)))
-    return LocalResolution(
+    known = np.isfinite(resolution)
+    typical = float(np.median(resolution[known])) if known.any() else part.resolution
+    return LocalFscResolution(
         resolution=resolution,
         part=part,
-        window=middle.reach,
+        window=min(bands, key=lambda band: abs(band.mean - 1.0 / typical)).reach,
         finest=1.0 / found.last,
         coarsest=1.0 / bands[0].mean,
         false_rate=noise_rate(part, bands, mask, seed, threads),
         extra={"fsc_0.5": half, "open_end": found.open_end.astype(np.float32)},
+        curves=LocalCurves(
+            frequency=np.array([band.mean for band in bands]),
+            percentiles=np.array(percentiles, float),
+            null_deviation=np.array([band.null_deviation for band in bands]),
+            limit=limit,
+        ),
     )
 
 
@@ -79,7 +116,17 @@ def noise_rate(
     return float(np.mean(found.at_threshold > 1.0 / FALSE_BELOW))
 
 
-def _followed(part, first, second, bands, mask, noise, threads) -> LocalCrossings:
+def _followed(
+    part: HalfPart,
+    first: Any,
+    second: Any,
+    bands: tuple[WindowedBand, ...],
+    mask: NDArray[np.float32],
+    noise: NDArray | None,
+    threads: int,
+    percentiles: list[NDArray] | None = None,
+) -> LocalCrossings:
+    """Follow every voxel's curve. percentiles: a list that is given the curves' percentiles, band by band."""
     target = Target.around(part.index, part.shape)
     where = target.index(part.index, part.shape)
     follower = CurveFollower(part.index.size)
@@ -87,11 +134,8 @@ def _followed(part, first, second, bands, mask, noise, threads) -> LocalCrossing
         first, second, part.shape, part.pixel_size, bands, target, like(mask, first), noise, threads
     )
     for band, (rho, deviation) in zip(bands, stream, strict=True):
-        follower.add(band, to_host(rho).ravel()[where], to_host(deviation).ravel()[where])
-        if not follower.going_on:
-            break
+        local = to_host(rho).ravel()[where]
+        follower.add(band, local, to_host(deviation).ravel()[where])
+        if percentiles is not None:
+            percentiles.append(np.percentile(local, PERCENTILES))
     return follower.crossings()
-
-
-def _band_at(bands: tuple[WindowedBand, ...], resolution: float) -> WindowedBand:
-    return min(bands, key=lambda band: abs(band.mean - 1.0 / resolution))

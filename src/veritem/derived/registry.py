@@ -25,7 +25,7 @@ INPUTS: dict[str, str] = {
 MEANS = ("threads", "device")
 
 # Every module that defines derived values; imported when a plan is made.
-MODULES = ("masks", "noise", "spectra", "bands", "views", "half_maps", "directional_fsc", "resmap")
+MODULES = ("masks", "noise", "spectra", "bands", "views", "half_maps", "directional_fsc", "resmap", "local_fsc")
 
 
 @dataclass(frozen=True)

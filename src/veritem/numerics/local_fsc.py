@@ -16,7 +16,7 @@ import scipy.sparse
 from numba import njit
 from numpy.typing import NDArray
 
-from veritem.numerics.device import like, namespace, to_host
+from veritem.numerics.device import like, namespace
 from veritem.numerics.fourier import axis_frequencies, fast_size, irfftn, rfftn
 from veritem.numerics.fsc import THRESHOLD, ShellSums
 
@@ -350,11 +350,6 @@ class CurveFollower:
         self._run = np.zeros((2, voxels), np.int8)
         self._frequencies: list[float] = []
         self._variances: list[float] = []
-
-    @property
-    def going_on(self) -> bool:
-        """Whether any voxel may still change."""
-        return bool((self._state <= _FOLLOWED).any())
 
     def add(self, band: WindowedBand, correlation: NDArray, deviation: NDArray) -> None:
         """The next higher band: (voxels,) correlation and its standard deviation where there is no signal."""
