@@ -41,7 +41,7 @@ SOFT_ANGLE, HARD_ANGLE = 17.0, 20.0  # °, half-angles: of the shell occupancy a
 SHAPE_THRESHOLD = 0.5  # FSC of the surface whose sphericity is measured, as published
 BEYOND = 1.3  # shells are summed up to so many times the cut-off
 DRAWS, REPEATS = 400, 200  # of isotropic half maps; of half maps as anisotropic as these
-SMOOTHING = 0.03  # of the cut-off, at least LEAST_SMOOTHING shells
+SMOOTHING = 0.08  # of the cut-off, at least LEAST_SMOOTHING shells
 LEAST_SMOOTHING = 0.7
 # Independent coefficients that the poorest cone must hold for a shell to say anything about direction.
 LEAST_COEFFICIENTS = 2.0
@@ -56,7 +56,8 @@ NEARLY_ONE = 0.98  # chance moves an FSC above this by less than its own distanc
 class DirectionalCorrelation:
     """The half maps' FSC by direction inside the soft mask, corrected for the mask, with its law under isotropy.
 
-    frequency: (shells,) 1/Å, from the first shell that says anything about direction. shell_width: 1/Å.
+    frequency: (shells,) 1/Å, from shell 1 on. first_shell: the first in which every cone holds enough coefficients;
+    before it, draws of chance are the expectation itself. shell_width: 1/Å.
     directions: (cones, 3) z, y, x. soft, hard: (shells, cones) FSC in soft cones of 17° and top-hat cones of 20°.
     average: (shells,) over all directions. sums, leak: the tables behind them, from shell 0 on; see `curve`.
     found: readings of the measurement, n = 1. chance: of `DRAWS` isotropic half maps. repeats: of `REPEATS` half maps
@@ -68,6 +69,7 @@ class DirectionalCorrelation:
     """
 
     frequency: NDArray[np.float64]
+    first_shell: int
     shell_width: float
     directions: NDArray[np.float64]
     soft: NDArray[np.float64]
@@ -156,26 +158,24 @@ def directional_fsc(
             f"that is {cutoff:.0f} shells in Fourier space, of which the first {first - 1} hold too few coefficients "
             "to tell directions apart. A larger particle or a higher resolution is needed."
         )
-    span = slice(first, last + 1)
     whole = np.ones((1, len(cells.centres)))
     reader = Reader(
         directions=directions,
-        first_shell=first,
-        weights=sums.counts.sum(axis=1)[span],
+        weights=sums.counts.sum(axis=1)[1:],
         resolution_threshold=THRESHOLD,
         shape_threshold=SHAPE_THRESHOLD,
         sigma=max(LEAST_SMOOTHING, SMOOTHING * cutoff),
     )
-    soft, hard = (_corrected(sums, leak, w)[span] for w in weights)
+    soft, hard = (_corrected(sums, leak, w)[1:] for w in weights)
     average = _corrected(sums, leak, whole)[:, 0]
     found = reader.read(soft[None], hard[None])
     smooth = smoothing(reader.weights, reader.sigma)
     # The same reading of the average gives the global resolution: what smoothing shifts, it shifts everywhere.
-    level = float(cutoffs((smooth @ average[span])[None], reader.weights, THRESHOLD, first)[0])
+    level = float(cutoffs((smooth @ average[1:])[None], reader.weights, THRESHOLD, 1)[0])
     scale = 1.0 / (half_map_fsc.resolution * level)
 
     expected = _isotropic_fsc(average, sums.counts.sum(axis=1), LEAST_SMOOTHING)
-    spread = [_leak_share(sums, leak, w)[span] for w in weights]
+    spread = [_leak_share(sums, leak, w)[1:] for w in weights]
     gathered = np.zeros((len(cells.centres), len(coarse.centres)))
     gathered[np.arange(len(gathered)), coarse.find(cells.centres)] = 1.0
     # As anisotropic as found: the average curve, stretched along each direction by its own cut-off.
@@ -196,15 +196,18 @@ def directional_fsc(
         for kind, truth in enumerate(curves):
             sums_and_differences = powers[kind][0][:count], powers[kind][1][:count]
             r = spread[kind].astype(np.float32)
-            drawn.append((drawn_fsc(sums_and_differences, r + (1 - r) * truth) - r) / (1 - r))
+            full = np.broadcast_to(np.asarray(truth, np.float32), (count, last, DIRECTIONS)).copy()
+            late = slice(first - 1, None)
+            full[:, late] = (drawn_fsc(sums_and_differences, (r + (1 - r) * truth)[late]) - r[late]) / (1 - r[late])
+            drawn.append(full)
         return reader.read(drawn[0], drawn[1])
 
-    alike = expected[span, None]
+    alike = expected[1:, None]
     chance = draw([alike, alike], DRAWS)
     typical = degree_powers(chance.coefficients).mean(axis=0)
     kept = beyond_chance(found.coefficients, typical)
     ratio[0] = np.clip(evaluate_even(kept[0], directions) / level, 0.05, 2.0)
-    shells = np.arange(first, last + 1)
+    shells = np.arange(1, last + 1)
     stretched = [np.interp(shells[:, None] / r, np.arange(len(expected)), expected) for r in ratio]
     repeats = draw(stretched, REPEATS)
     repeated = beyond_chance(repeats.coefficients, typical)
@@ -212,11 +215,12 @@ def directional_fsc(
     beaten = int(np.count_nonzero(anisotropy(chance.coefficients) >= raw_anisotropy))
     return DirectionalCorrelation(
         frequency=np.asarray(shells * width, np.float64),
+        first_shell=first,
         shell_width=width,
         directions=directions,
         soft=soft,
         hard=hard,
-        average=average[span],
+        average=average[1:],
         sums=sums,
         leak=leak,
         found=found,

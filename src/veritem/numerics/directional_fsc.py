@@ -274,34 +274,32 @@ def sphericity(radii: NDArray, mesh: Net) -> NDArray[np.float64]:
 class Reader:
     """How statistics are read off directional curves; the same for a measurement and for draws of chance.
 
-    directions: (cones, 3). first_shell: the first that has evidence in every cone. weights: (shells,) coefficients.
+    directions: (cones, 3). weights: (shells,) coefficients of shells 1, 2, ...
     resolution_threshold, shape_threshold: FSC at which cut-offs are read, and the surface for the sphericity.
     sigma: of the smoothing over shells that precedes a cut-off, in shells.
     """
 
     directions: NDArray[np.float64]
-    first_shell: int
     weights: NDArray[np.float64]
     resolution_threshold: float
     shape_threshold: float
     sigma: float
 
     def read(self, soft: NDArray, hard: NDArray) -> Readings:
-        """soft, hard: (n, shells, cones) corrected FSC in soft and in top-hat cones."""
+        """soft, hard: (n, shells, cones) corrected FSC in soft and in top-hat cones, from shell 1 on."""
         smooth = smoothing(self.weights, self.sigma).T
         n, shells, cones = soft.shape
         shape = self.shape_threshold
 
         def cut(curves: NDArray, threshold: float) -> NDArray:
             rows = (curves.transpose(0, 2, 1).reshape(-1, shells) @ smooth.astype(curves.dtype)).astype(np.float64)
-            return cutoffs(rows, self.weights, threshold, self.first_shell).reshape(n, cones)
+            return cutoffs(rows, self.weights, threshold, 1).reshape(n, cones)
 
         cut_soft = cut(soft, self.resolution_threshold)
         occupancy = (soft >= self.resolution_threshold).mean(axis=2)
         flat = np.ones(shells)
-        levels = np.stack([cutoffs(occupancy, flat, level, self.first_shell) for level in (0.9, 0.5, 0.1)], axis=1)
-        # Shells before the first hold agreement in every direction, as far as can be told.
-        area = hard.sum(axis=1, dtype=np.float64) + (self.first_shell - 1)
+        levels = np.stack([cutoffs(occupancy, flat, level, 1) for level in (0.9, 0.5, 0.1)], axis=1)
+        area = hard.sum(axis=1, dtype=np.float64)
         return Readings(
             cutoffs=cut_soft,
             coefficients=cut_soft @ np.linalg.pinv(even_harmonics(self.directions, 4)).T,
