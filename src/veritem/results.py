@@ -223,6 +223,7 @@ class ImageFigure(_Figure):
     kind: Literal["images"] = "images"
     panels: tuple[Panel, ...]
     pixel_size: float = Field(description="Å per pixel of every panel; gives the scale bar")
+    length_unit: str = Field(default="Å", description="of pixel_size, where it is another; empty: no scale bar")
     value_label: str = ""
     columns: int = 3
 
@@ -236,6 +237,7 @@ class SurfaceFigure(_Figure):
     kind: Literal["surface"] = "surface"
     level: float
     pixel_size: float
+    length_unit: str = Field(default="Å", description="of pixel_size, where it is another; empty: no scale bar")
     colour_label: str = ""
     colour_limits: tuple[float, float] | None = None
     palette: str = "viridis"

@@ -452,7 +452,9 @@ def _images(figure: ImageFigure, arrays: Mapping[str, NDArray]) -> Canvas:
         axes.set_facecolor("none")
         axes.set_title(spec.label, pad=4)
         _bare(axes)
-        _scale_bar(axes, image.shape[1], image.shape[0], bar, figure.pixel_size, _light_corner(drawn[-1], image))
+        if figure.length_unit:
+            dark = _light_corner(drawn[-1], image)
+            _scale_bar(axes, image.shape[1], image.shape[0], bar, figure.pixel_size, dark, figure.length_unit)
     for start, top in zip(starts, tops, strict=True):
         row = range(start, min(start + columns, len(images)))
         keyed = [i for i in row if figure.panels[i].show_key]
@@ -502,14 +504,16 @@ def _light_corner(drawn: Any, image: NDArray) -> bool:
     return bool(drawn.to_rgba(corner)[..., :3].mean() > 0.55)
 
 
-def _scale_bar(axes: Axes, width: float, height: float, length: float, pixel_size: float, dark: bool) -> None:
-    """A bar of `length` Å at the lower left; x and y of the axes are pixels, y upwards. dark: for a light ground."""
+def _scale_bar(
+    axes: Axes, width: float, height: float, length: float, pixel_size: float, dark: bool, unit: str
+) -> None:
+    """A bar of `length` at the lower left; x and y of the axes are pixels, y upwards. dark: for a light ground."""
     bar = length / pixel_size
     x, y, thickness = 0.05 * width, 0.05 * height, max(0.011 * height, 0.4)
     ink, rim = (INK, "white") if dark else ("white", "#111418")
     axes.add_patch(Rectangle((x - 0.5, y), bar, thickness, facecolor=ink, edgecolor=rim, linewidth=0.5))
     text = axes.text(
-        x + bar / 2, y + 2.2 * thickness, f"{length:g} Å", color=ink, ha="center", va="bottom", fontsize=7.5
+        x + bar / 2, y + 2.2 * thickness, f"{length:g} {unit}", color=ink, ha="center", va="bottom", fontsize=7.5
     )
     text.set_path_effects([withStroke(linewidth=1.8, foreground=rim)])
 
@@ -554,7 +558,8 @@ def _surface(figure: SurfaceFigure, arrays: Mapping[str, NDArray]) -> Canvas:
             ha="center", va="top", fontsize=8,
         )  # fmt: skip
         left += (w + gap) * inch_per_pixel
-    _bar_below(canvas, picture.angstrom_per_pixel / inch_per_pixel, key_height, height)
+    if figure.length_unit:
+        _bar_below(canvas, picture.angstrom_per_pixel / inch_per_pixel, key_height, height, figure.length_unit)
     if picture.outside > 0:
         note = f"{100 * picture.outside:.2g} % of what lies above the level is outside this frame"
         canvas.text(0.995, (key_height + 0.06) / height, note, ha="right", va="bottom", fontsize=7, color=QUIET)
@@ -569,7 +574,7 @@ def _surface(figure: SurfaceFigure, arrays: Mapping[str, NDArray]) -> Canvas:
     return canvas
 
 
-def _bar_below(canvas: Canvas, angstrom_per_inch: float, key_height: float, height: float) -> None:
+def _bar_below(canvas: Canvas, angstrom_per_inch: float, key_height: float, height: float, unit: str) -> None:
     """A scale bar under the views, for all of them."""
     length = round_length(1.3 * angstrom_per_inch)
     width = length / angstrom_per_inch / WIDTH
@@ -577,4 +582,4 @@ def _bar_below(canvas: Canvas, angstrom_per_inch: float, key_height: float, heig
     canvas.patches.append(
         Rectangle((0.5 - width / 2, y), width, 0.022 / height, transform=canvas.transFigure, facecolor=INK)
     )
-    canvas.text(0.5, y - 0.03 / height, f"{length:g} Å", ha="center", va="top", fontsize=7.5)
+    canvas.text(0.5, y - 0.03 / height, f"{length:g} {unit}", ha="center", va="top", fontsize=7.5)
