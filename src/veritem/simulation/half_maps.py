@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +23,12 @@ from veritem.simulation.noise import (
     radial_power,
 )
 from veritem.simulation.phantoms import enclosing_level, enclosing_mask, simulate_density
+
+if TYPE_CHECKING:
+    from veritem.simulation.anisotropy import Anisotropy
+
+Degrade = Callable[[DensityMap], DensityMap]
+"""What happens to the signal of both half maps after their noise was scaled for the intact one."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,8 @@ class Truth:
     transfer: what the processing did to the signal of the model. raw_b_factor: Å², the half maps' blur beyond atomic B.
     solvent: V, see `simulate_density`.
     seed: of the noise.
+    ssnr: of a half map inside `mask`, per shell, of the intact signal; None without noise.
+    anisotropy, degrade: what was planted, if anything; see `simulate_half_maps`.
     """
 
     resolution: float | None
@@ -85,6 +95,9 @@ class Truth:
     raw_b_factor: float
     solvent: float
     seed: int
+    ssnr: NDArray[np.float64] | None = None
+    anisotropy: Anisotropy | None = None
+    degrade: Degrade | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +128,8 @@ def simulate_map(
     solvent: float = 3.0,
     seed: int = 0,
     threads: int = 1,
+    anisotropy: Anisotropy | None = None,
+    degrade: Degrade | None = None,
 ) -> SimulatedMap:
     """The map that a depositor would send: the mean of two noisy half maps, sharpened and low-passed.
 
@@ -128,6 +143,7 @@ def simulate_map(
         decade) instead gives the half maps a log-linear SSNR, and the noise the colour that this needs.
     low_pass: cut the final map at `resolution` with a raised-cosine edge two Fourier voxels wide.
     mask: (nz, ny, nx) in [0, 1], multiplies the final map, as some programs do before deposition.
+    anisotropy, degrade: see `simulate_half_maps`.
     """
     if atomic_b_factor is not None:
         model = replace(model, b_factors=np.broadcast_to(np.asarray(atomic_b_factor, np.float64), len(model)).copy())
@@ -138,8 +154,11 @@ def simulate_map(
     margin = dilate(molecule, 3.0 / pixel_size, threads)
     raw = Transfer(b_factor).apply(clean, threads)
     half_1, half_2, expected = simulate_half_maps(
-        raw, resolution, mask=margin, ssnr_width=ssnr_width, noise=noise, seed=seed, threads=threads
-    )
+        raw, resolution, mask=margin, ssnr_width=ssnr_width, noise=noise, seed=seed, threads=threads,
+        anisotropy=anisotropy, degrade=degrade,
+    )  # fmt: skip
+    if degrade is not None:
+        raw = degrade(raw)
     edge = 2.0 / (max(clean.shape) * pixel_size)
     processing = Transfer(-sharpen, resolution if low_pass else None, edge)
     mean = replace(clean, data=(half_1.data + half_2.data) * np.float32(0.5))
@@ -170,19 +189,29 @@ def simulate_map(
         raw_b_factor=b_factor,
         solvent=solvent,
         seed=seed,
+        ssnr=expected.ssnr,
+        anisotropy=anisotropy,
+        degrade=degrade,
     )
     return SimulatedMap(final, half_1, half_2, model, truth)
 
 
 @dataclass(frozen=True, eq=False)
 class ExpectedFsc:
-    """The half maps' expected FSC, per shell, inside the mask and over the whole box, and their 0.143 crossings."""
+    """The half maps' expected FSC, per shell, inside the mask and over the whole box, and their 0.143 crossings.
+
+    ssnr: (shells,) of a half map inside the mask: the intact signal's power over the noise's, each averaged over the
+        shell; None without noise. anisotropy, degrade: what was planted, if anything.
+    """
 
     frequency: NDArray[np.float64]
     fsc: NDArray[np.float64]
     unmasked_fsc: NDArray[np.float64]
     resolution: float | None
     unmasked_resolution: float | None
+    ssnr: NDArray[np.float64] | None = None
+    anisotropy: Anisotropy | None = None
+    degrade: Degrade | None = None
 
 
 def simulate_half_maps(
@@ -193,6 +222,8 @@ def simulate_half_maps(
     noise: Spectrum | None = None,
     seed: int = 0,
     threads: int = 1,
+    anisotropy: Anisotropy | None = None,
+    degrade: Degrade | None = None,
 ) -> tuple[DensityMap, DensityMap, ExpectedFsc]:
     """Two half maps: the signal, each with independent noise.
 
@@ -201,12 +232,17 @@ def simulate_half_maps(
         share mean(mask²) of it, so the masked FSC reaches further than the whole box's. None: the whole box.
     ssnr_width: w in 1/Å per decade: log10 SSNR = (f0 - f) / w with f0 = 1 / resolution - 0.778 w. None: the noise has
         the spectrum `noise` (default flat), scaled so that the FSC crosses 0.143 first at `resolution`.
+    anisotropy: the noise's power by direction; its mean over a shell stays what it is without.
+    degrade: what is done to the signal of both halves, e.g. `MissingCone`, after the noise was scaled for the intact
+        signal. The expected FSC and its crossings are then those of the degraded signal, and may lie elsewhere.
     """
     shape, pixel_size = signal.shape, signal.pixel_size
     frequency = shell_frequencies(shape, pixel_size)
+    seen = signal if degrade is None else degrade(signal)
     if resolution is None:
         ones = np.ones(len(frequency))
-        return signal, signal, ExpectedFsc(frequency, ones, ones, None, None)
+        expected = ExpectedFsc(frequency, ones, ones, None, None, anisotropy=anisotropy, degrade=degrade)
+        return seen, seen, expected
     if not 2.0 * pixel_size <= resolution:
         raise ValueError(f"resolution {resolution} Å lies beyond Nyquist, {2 * pixel_size} Å; use finer voxels")
     fraction = 1.0 if mask is None else float(np.mean(np.square(mask, dtype=np.float64)))
@@ -225,15 +261,24 @@ def simulate_half_maps(
             return shape_of_noise(f) * np.float32(scale)
 
     generators = np.random.default_rng(seed).spawn(2)
+    directional = spectrum
+    if anisotropy is not None:
+        by_direction = anisotropy.noise_grid(shape)
+
+        def directional(f: NDArray[np.float32]) -> NDArray:
+            return spectrum(f) * by_direction
+
     halves = [
-        replace(signal, data=signal.data + coloured_noise(shape, pixel_size, spectrum, rng, threads))
+        replace(signal, data=seen.data + coloured_noise(shape, pixel_size, directional, rng, threads))
         for rng in generators
     ]
-    ssnr = signal_power / noise_power
+    intact = signal_power / noise_power / fraction
+    ssnr = (signal_power if degrade is None else radial_power(seen.data, threads)) / noise_power
     masked, unmasked = (s / (1 + s) for s in (ssnr / fraction, ssnr))
     expected = ExpectedFsc(
-        frequency, masked, unmasked, first_crossing(frequency, masked), first_crossing(frequency, unmasked)
-    )
+        frequency, masked, unmasked, first_crossing(frequency, masked), first_crossing(frequency, unmasked), intact,
+        anisotropy, degrade,
+    )  # fmt: skip
     return halves[0], halves[1], expected
 
 
