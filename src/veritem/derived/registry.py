@@ -25,7 +25,18 @@ INPUTS: dict[str, str] = {
 MEANS = ("threads", "device")
 
 # Every module that defines derived values; imported when a plan is made.
-MODULES = ("masks", "noise", "spectra", "bands", "views", "half_maps", "directional_fsc", "resmap", "local_fsc")
+MODULES = (
+    "masks",
+    "noise",
+    "spectra",
+    "bands",
+    "views",
+    "half_maps",
+    "directional_fsc",
+    "resmap",
+    "local_fsc",
+    "forensics",
+)
 
 
 @dataclass(frozen=True)
