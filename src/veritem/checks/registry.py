@@ -13,6 +13,8 @@ from veritem.checks.level_0.local_b_factor import LocalBFactor
 from veritem.checks.level_0.local_occupancy import LocalOccupancy
 from veritem.checks.level_0.local_quality import LocalQuality
 from veritem.checks.level_0.mask import Mask
+from veritem.checks.level_1.fsc_significance import FscSignificance
+from veritem.checks.level_1.global_resolution import GlobalResolution
 from veritem.checks.level_1.local_fsc import LocalFsc
 
 CHECKS: tuple[type[Check], ...] = (
@@ -24,6 +26,8 @@ CHECKS: tuple[type[Check], ...] = (
     LocalBFactor,
     LocalOccupancy,
     Handedness,
+    GlobalResolution,
+    FscSignificance,
     LocalFsc,
 )
 

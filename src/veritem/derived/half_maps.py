@@ -110,6 +110,7 @@ class HalfMapFsc:
     resolution: Å, where `smoothed` falls below 0.143 to stay; None where it does not, and `reason` says why. interval:
     95 %, Å, by drawing the noise again with this mask; its finer end is two voxels where a drawn curve never falls.
     half_resolution, half_interval: the same at FSC 0.5.
+    outside_noise: variance of the noise outside the mask over that inside; None where the mask fills the box.
     """
 
     frequency: NDArray[np.float64]
@@ -127,6 +128,7 @@ class HalfMapFsc:
     correlation: ShellCorrelation
     half_resolution: float | None = None
     half_interval: tuple[float, float] | None = None
+    outside_noise: float | None = None
     reason: str = ""
 
     def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -329,8 +331,21 @@ def half_map_fsc(
         correlation=correlation,
         half_resolution=half_resolution,
         half_interval=half_interval if half_resolution is not None else None,
+        outside_noise=_outside_noise(low.sums, sums, half_transforms.shape, cube.mask),
         reason=reason,
     )
+
+
+def _outside_noise(whole: ShellSums, masked: ShellSums, shape: tuple[int, ...], mask: NDArray) -> float | None:
+    """From the difference of the halves, by Parseval, in the whole box and under the mask."""
+    box, held = float(np.prod(shape)), float(np.vdot(mask, mask))
+    if box < 1.5 * held:
+        return None
+    total, inside = (
+        float((s.power_1 + s.power_2 - 2 * s.cross)[1:].sum()) / voxels
+        for s, voxels in ((whole, box), (masked, float(mask.size)))
+    )
+    return None if inside <= 0 else max(0.0, (total - inside) / (box - held)) / (inside / held)
 
 
 def _resolution(crossing: float, frequency: NDArray) -> float | None:

@@ -9,6 +9,7 @@ import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, toeplitz
+from scipy.optimize import isotonic_regression
 from scipy.special import ndtr
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -395,3 +396,114 @@ def group_z(z: NDArray, correlation: ShellCorrelation, size: int = GROUP) -> NDA
 def normal_p_value(z: NDArray) -> NDArray[np.float64]:
     """One-sided p-value of a standard normal number; never 0."""
     return np.maximum(ndtr(-np.asarray(z, float)), 1e-300)
+
+
+# --- what a curve does after it has fallen ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Return:
+    """The largest rise of an FSC after it has fallen, over groups of three shells.
+
+    rise: FSC. at: shell in the middle of the group that rose most. p_value: share of curves that never rise whose
+    noise shows as much; never 0.
+    """
+
+    rise: float
+    at: int
+    p_value: float
+
+
+def largest_return(
+    fsc: NDArray, independent: NDArray, correlation: ShellCorrelation, start: int, rng: np.random.Generator,
+    draws: int = 4000,
+) -> Return | None:  # fmt: skip
+    """Does the curve come back after shell `start`? None when fewer than two groups of shells are left.
+
+    The null is the falling curve nearest to the measured one (isotonic regression), with its noise drawn again.
+    """
+    tail, held = np.asarray(fsc, float)[start:], np.asarray(independent, float)[start:]
+    if tail.size < 2 * GROUP:
+        return None
+    falling = np.asarray(isotonic_regression(tail, weights=held, increasing=False).x)
+    noise = correlation.draws(tail.size, draws, rng) * fsc_deviation(falling, held)
+
+    def rises(curve: NDArray) -> NDArray:
+        group = np.stack([curve[..., i : curve.shape[-1] - GROUP + 1 + i] for i in range(GROUP)]).mean(axis=0)
+        return group - np.minimum.accumulate(group, axis=-1)
+
+    observed = rises(tail)
+    most = int(np.argmax(observed))
+    null = rises(falling + noise).max(axis=-1)
+    count = int(np.count_nonzero(null >= observed[most]))
+    return Return(float(observed[most]), start + most + GROUP // 2, (1 + count) / (1 + draws))
+
+
+def mean_level(
+    fsc: NDArray, independent: NDArray, correlation: ShellCorrelation, shells: slice
+) -> tuple[float, float, float]:
+    """The mean FSC over neighbouring shells, its standard deviation and the p-value of "nothing in common".
+
+    Weighted by n_eff, which is the best weight for independent shells; their correlation is in the deviation.
+    """
+    value, weight = np.asarray(fsc, float)[shells], np.asarray(independent, float)[shells]
+    weight = weight / weight.sum()
+    mean = float(weight @ value)
+    spread = weight / np.sqrt(2 * np.asarray(independent, float)[shells])
+    deviation = float(np.sqrt(spread @ correlation.matrix(value.size) @ spread))
+    return mean, deviation, float(normal_p_value(np.asarray(mean / deviation)))
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionLimit:
+    """How far from the coarse end every group of shells holds common signal, tested in that order.
+
+    z: (..., groups) standard normal numbers under "nothing in common". frequency: (groups,) 1/Å, of the middle shells.
+    limit: (...) 1/Å, where z falls below the critical value for the first time, interpolated between groups; NaN where
+    the first group does; the last group's frequency where none does. passed: (...) groups before that.
+    critical: the critical value. needed: (groups,) the mean FSC that a group must reach for it, nearly.
+    """
+
+    z: NDArray[np.float64]
+    frequency: NDArray[np.float64]
+    limit: NDArray[np.float64]
+    passed: NDArray[np.int64]
+    critical: float
+    needed: NDArray[np.float64]
+
+
+def detection_limit(
+    frequency: NDArray,
+    fsc: NDArray,
+    independent: NDArray,
+    correlation: ShellCorrelation,
+    alpha: float = 0.01,
+    least: float = 5.0,
+) -> DetectionLimit:
+    """Test groups of three neighbouring shells one after the other, from coarse to fine, until one fails.
+
+    Hypotheses tested in an order that is fixed beforehand, up to the first that is not rejected, keep the chance of
+    any false rejection at `alpha` whatever their number and dependence (Maurer, Hothorn and Lehmacher 1995; Westfall
+    and Krishen, J. Stat. Plan. Inference 99 (2001) 25, doi:10.1016/S0378-3758(01)00077-5).
+    fsc: (..., shells), shell 0 left out. It begins at the first shell with at least `least` independent coefficients,
+    and with the last three shells where none has.
+    """
+    held = np.asarray(independent, float)
+    enough = np.flatnonzero(held[1:] >= least)
+    first = min(1 + int(enough[0]) if enough.size else held.size, held.size - GROUP)
+    z = group_z(fsc_z(np.asarray(fsc, float)[..., first:], held[first:]), correlation)
+    middle = np.asarray(frequency, float)[first + GROUP // 2 : held.size - GROUP // 2]
+    critical = float(norm.isf(alpha))
+    fails = z < critical
+    passed = np.where(fails.any(axis=-1), np.argmax(fails, axis=-1), z.shape[-1])
+    left = np.clip(passed - 1, 0, None)
+    right = np.clip(passed, None, z.shape[-1] - 1)
+    high = np.take_along_axis(z, left[..., None], -1)[..., 0]
+    low = np.take_along_axis(z, right[..., None], -1)[..., 0]
+    share = np.where(right > left, (high - critical) / np.where(high > low, high - low, 1.0), 0.0)
+    limit = middle[left] + share * (middle[right] - middle[left])
+    spread = float(np.sqrt(correlation.matrix(GROUP).sum())) / GROUP
+    deviation = 1 / np.sqrt(2 * held[first + GROUP // 2 : held.size - GROUP // 2])
+    return DetectionLimit(
+        z, middle, np.where(passed > 0, limit, np.nan), passed, critical, critical * spread * deviation
+    )
