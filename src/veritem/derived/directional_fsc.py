@@ -20,7 +20,6 @@ from veritem.numerics.directional_fsc import (
     beyond_chance,
     cell_sums,
     cone,
-    cutoffs,
     degree_powers,
     draw_powers,
     drawn_fsc,
@@ -61,11 +60,13 @@ class DirectionalCorrelation:
     directions: (cones, 3) z, y, x. soft, hard: (shells, cones) FSC in soft cones of 17° and top-hat cones of 20°.
     average: (shells,) over all directions. sums, leak: the tables behind them, from shell 0 on; see `curve`.
     found: readings of the measurement, n = 1. chance: of `DRAWS` isotropic half maps. repeats: of `REPEATS` half maps
-    with the anisotropy that was found. Cut-offs in these are shells; times `scale` they are 1/Å.
+    with the anisotropy that was found. Cut-offs in these are shells; times `scale` (soft cones) and `cone_scale`
+    (top-hat cones) they are 1/Å.
     coefficients: (15,) of the directional cut-off (1/Å), reduced to what is beyond chance; `raw`: as measured.
     anisotropy: (highest - lowest) / mean of that function. anisotropy_draws: the same of the repeats.
     p_value: how often isotropic half maps look at least as anisotropic.
     at_limit: share of directions whose cut-off lies beyond what was sampled.
+    chance_band: (2, shells) between which the FSC of one top-hat cone lies in 95 % of isotropic half maps.
     """
 
     frequency: NDArray[np.float64]
@@ -81,6 +82,7 @@ class DirectionalCorrelation:
     chance: Readings
     repeats: Readings
     scale: float
+    cone_scale: float
     resolution: float
     raw: NDArray[np.float64]
     coefficients: NDArray[np.float64]
@@ -89,6 +91,8 @@ class DirectionalCorrelation:
     anisotropy_draws: NDArray[np.float64]
     p_value: float
     at_limit: float
+    chance_band: NDArray[np.float64]
+    reader: Reader
 
     def curve(self, directions: NDArray, half_angle: float = HARD_ANGLE) -> NDArray[np.float64]:
         """The corrected FSC in top-hat cones along any directions (n, 3), from shell 0 on: (all shells, n).
@@ -169,17 +173,10 @@ def directional_fsc(
     soft, hard = (_corrected(sums, leak, w)[1:] for w in weights)
     average = _corrected(sums, leak, whole)[:, 0]
     found = reader.read(soft[None], hard[None])
-    smooth = smoothing(reader.weights, reader.sigma)
-    # The same reading of the average gives the global resolution: what smoothing shifts, it shifts everywhere.
-    level = float(cutoffs((smooth @ average[1:])[None], reader.weights, THRESHOLD, 1)[0])
-    scale = 1.0 / (half_map_fsc.resolution * level)
-
     expected = _isotropic_fsc(average, sums.counts.sum(axis=1), LEAST_SMOOTHING)
     spread = [_leak_share(sums, leak, w)[1:] for w in weights]
     gathered = np.zeros((len(cells.centres), len(coarse.centres)))
     gathered[np.arange(len(gathered)), coarse.find(cells.centres)] = 1.0
-    # As anisotropic as found: the average curve, stretched along each direction by its own cut-off.
-    ratio = [np.clip(f[0] / level, 0.05, 2.0) for f in (found.cutoffs, found.cone_cutoffs)]
     model = ChanceModel(
         counts=sums.counts @ gathered,
         representative=symmetry_representatives(coarse, symmetry),
@@ -191,8 +188,8 @@ def directional_fsc(
     )
     powers = draw_powers(model, DRAWS, np.random.default_rng([seed, 0x16]))
 
-    def draw(curves: list[NDArray], count: int) -> Readings:
-        drawn = []
+    def draw(curves: list[NDArray], count: int) -> tuple[Readings, NDArray, NDArray]:
+        drawn: list[NDArray] = []
         for kind, truth in enumerate(curves):
             sums_and_differences = powers[kind][0][:count], powers[kind][1][:count]
             r = spread[kind].astype(np.float32)
@@ -200,17 +197,25 @@ def directional_fsc(
             late = slice(first - 1, None)
             full[:, late] = (drawn_fsc(sums_and_differences, (r + (1 - r) * truth)[late]) - r[late]) / (1 - r[late])
             drawn.append(full)
-        return reader.read(drawn[0], drawn[1])
+        few = drawn[1][:: max(1, count // 50), :, ::4]
+        variance = reader.smooth(drawn[1][:50]).var(axis=2).mean(axis=0)
+        return reader.read(drawn[0], drawn[1]), np.percentile(few, [2.5, 97.5], axis=(0, 2)), variance
 
     alike = expected[1:, None]
-    chance = draw([alike, alike], DRAWS)
+    chance, band, variance = draw([alike, alike], DRAWS)
     typical = degree_powers(chance.coefficients).mean(axis=0)
     kept = beyond_chance(found.coefficients, typical)
-    ratio[0] = np.clip(evaluate_even(kept[0], directions) / level, 0.05, 2.0)
+    # Noise in a cone moves its cut-off up a little; as much among the draws, whose truth is the global resolution.
+    level, cone_level = float(chance.coefficients[:, 0].mean()), float(chance.cone_cutoffs.mean())
     shells = np.arange(1, last + 1)
-    stretched = [np.interp(shells[:, None] / r, np.arange(len(expected)), expected) for r in ratio]
-    repeats = draw(stretched, REPEATS)
+    # As anisotropic as found, beyond chance: for the cut-offs the average curve, stretched along each direction; for
+    # the shape the curves themselves, which in a direction without signal are no stretched average.
+    ratio = np.clip(evaluate_even(kept[0], directions) / level, 0.05, 2.0)
+    stretched = np.interp(shells[:, None] / ratio, np.arange(len(expected)), expected)
+    curves = [stretched, _beyond_chance(hard, reader, variance)]
+    repeats, _, _ = draw(curves, REPEATS)
     repeated = beyond_chance(repeats.coefficients, typical)
+    scale = 1.0 / (half_map_fsc.resolution * level)
     raw_anisotropy = anisotropy(found.coefficients)[0]
     beaten = int(np.count_nonzero(anisotropy(chance.coefficients) >= raw_anisotropy))
     return DirectionalCorrelation(
@@ -227,6 +232,7 @@ def directional_fsc(
         chance=chance,
         repeats=repeats,
         scale=scale,
+        cone_scale=1.0 / (half_map_fsc.resolution * cone_level),
         resolution=half_map_fsc.resolution,
         raw=found.coefficients[0] * scale,
         coefficients=kept[0] * scale,
@@ -235,7 +241,25 @@ def directional_fsc(
         anisotropy_draws=anisotropy(repeated),
         p_value=(1 + beaten) / (1 + DRAWS),
         at_limit=float(np.mean(found.cutoffs >= last)),
+        chance_band=band,
+        reader=reader,
     )
+
+
+def read_cutoffs(correlation: DirectionalCorrelation, curves: NDArray) -> NDArray[np.float64]:
+    """Cut-offs in shells of curves from shell 0 on, (all shells, n), read as those of `found`."""
+    return correlation.reader.cutoffs(curves[None, 1:])[0]
+
+
+def _beyond_chance(curves: NDArray, reader: Reader, chance: NDArray) -> NDArray[np.float64]:
+    """Curves (shells, cones), smoothed, whose scatter over directions is what it is beyond chance, shell by shell.
+
+    chance: (shells,) variance over directions of smoothed isotropic curves.
+    """
+    smooth = reader.smooth(curves[None])[0]
+    middle = smooth.mean(axis=1, keepdims=True)
+    share = np.sqrt(np.maximum(1.0 - chance / np.maximum(smooth.var(axis=1), 1e-300), 0.0))
+    return np.clip(middle + share[:, None] * (smooth - middle), -0.5, 0.9999)
 
 
 def _isotropic_fsc(average: NDArray, counts: NDArray, sigma: float) -> NDArray[np.float64]:

@@ -285,28 +285,34 @@ class Reader:
     shape_threshold: float
     sigma: float
 
+    def smooth(self, curves: NDArray) -> NDArray:
+        """Curves (n, shells, cones) averaged over neighbouring shells."""
+        return smoothing(self.weights, self.sigma).astype(curves.dtype) @ curves
+
+    def cutoffs(self, curves: NDArray, threshold: float | None = None) -> NDArray[np.float64]:
+        """Cut-offs of smoothed curves (n, shells, cones): (n, cones) shells; at the resolution threshold or another."""
+        return self._cut(self.smooth(curves), self.resolution_threshold if threshold is None else threshold)
+
+    def _cut(self, smooth: NDArray, threshold: float) -> NDArray[np.float64]:
+        n, shells, cones = smooth.shape
+        rows = smooth.transpose(0, 2, 1).reshape(-1, shells).astype(np.float64)
+        return cutoffs(rows, self.weights, threshold, 1).reshape(n, cones)
+
     def read(self, soft: NDArray, hard: NDArray) -> Readings:
         """soft, hard: (n, shells, cones) corrected FSC in soft and in top-hat cones, from shell 1 on."""
-        smooth = smoothing(self.weights, self.sigma).T
-        n, shells, cones = soft.shape
-        shape = self.shape_threshold
-
-        def cut(curves: NDArray, threshold: float) -> NDArray:
-            rows = (curves.transpose(0, 2, 1).reshape(-1, shells) @ smooth.astype(curves.dtype)).astype(np.float64)
-            return cutoffs(rows, self.weights, threshold, 1).reshape(n, cones)
-
-        cut_soft = cut(soft, self.resolution_threshold)
+        found = self.cutoffs(soft)
         occupancy = (soft >= self.resolution_threshold).mean(axis=2)
-        flat = np.ones(shells)
+        flat = np.ones(soft.shape[1])
         levels = np.stack([cutoffs(occupancy, flat, level, 1) for level in (0.9, 0.5, 0.1)], axis=1)
         area = hard.sum(axis=1, dtype=np.float64)
+        smooth = self.smooth(hard)
         return Readings(
-            cutoffs=cut_soft,
-            coefficients=cut_soft @ np.linalg.pinv(even_harmonics(self.directions, 4)).T,
+            cutoffs=found,
+            coefficients=found @ np.linalg.pinv(even_harmonics(self.directions, 4)).T,
             occupancy=occupancy,
             occupancy_shells=levels,
-            cone_cutoffs=cut(hard, self.resolution_threshold),
-            sphericity=sphericity(cut(hard, shape), net(self.directions)),
+            cone_cutoffs=self._cut(smooth, self.resolution_threshold),
+            sphericity=sphericity(self._cut(smooth, self.shape_threshold), net(self.directions)),
             area_ratio=np.maximum(area.min(axis=1), 0.0) / area.max(axis=1),
         )
 
