@@ -13,9 +13,11 @@ from veritem.checks.level_0.local_b_factor import LocalBFactor
 from veritem.checks.level_0.local_occupancy import LocalOccupancy
 from veritem.checks.level_0.local_quality import LocalQuality
 from veritem.checks.level_0.mask import Mask
+from veritem.checks.level_1.directional_fsc import DirectionalFsc
 from veritem.checks.level_1.fsc_significance import FscSignificance
 from veritem.checks.level_1.global_resolution import GlobalResolution
 from veritem.checks.level_1.local_fsc import LocalFsc
+from veritem.checks.level_1.shell_occupancy import ShellOccupancy
 
 CHECKS: tuple[type[Check], ...] = (
     Centring,
@@ -29,6 +31,8 @@ CHECKS: tuple[type[Check], ...] = (
     GlobalResolution,
     FscSignificance,
     LocalFsc,
+    ShellOccupancy,
+    DirectionalFsc,
 )
 
 

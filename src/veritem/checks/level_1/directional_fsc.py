@@ -417,8 +417,8 @@ def _surface(m: DirectionalFscMeasurement) -> SurfaceFigure:
         key="surface",
         title="Where the half maps agree",
         caption="The surface of the 3-D FSC at 0.143 in Fourier space: its distance from the centre along a direction "
-        "is the resolution there, in 1/Å. Islands of noise farther out are left out. A sound map gives a ball, with bumps that chance makes; dents are directions "
-        "without signal.",
+        "is the resolution there, in 1/Å. Islands of noise farther out are left out. A sound map gives a ball, with "
+        "bumps that chance makes; dents are directions without signal.",
         alt_text=f"Surface of the 3-D FSC from three sides; sphericity {m.sphericity.text()}.",
         arrays={"volume": volume},
         level=THRESHOLD,
