@@ -29,7 +29,7 @@ from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.shells import shell_frequencies
 
 NARROWEST_WINDOW = 25.0  # Å, diameter: some ten residues; in less, a spectrum is that of a few atoms
-RESOLUTIONS = 5.0  # the window is at least so many resolutions wide, at any frequency at least PERIODS periods
+RESOLUTIONS = 6.0  # the window is at least so many resolutions wide, at any frequency at least PERIODS periods
 PERIODS = 4.0
 COARSEST = 20.0  # Å: the first band
 # Noise is followed to here to count what it is given; finer than 15 Å, and room for the crossing to last.

@@ -24,6 +24,8 @@ from veritem.numerics.fsc import THRESHOLD, ShellSums
 # they spread a value over a neighbourhood whose standard deviation is 0.18 diameters. Narrower bands smear the field
 # over more than the window; wider ones blur the curve, and so do smaller windows with noise.
 DIAMETER, HALF_WIDTH = 6.5, 1.6
+# Bands per half-width: a line drawn between bands further apart crosses a convex curve too late.
+STEPS = 3
 _TABLE = 4096  # entries of a radial gain
 
 # How far a voxel's curve has been followed.
@@ -127,7 +129,7 @@ def held_to(sums: ShellSums) -> int:
 
 
 def plan_bands(first: float, last: float, diameter: float, periods: float, limit: float) -> tuple[WindowedBand, ...]:
-    """Bands from `first` to `last` (1/Å), half a half-width apart, each with its window.
+    """Bands from `first` to `last` (1/Å), a third of a half-width apart, each with its window.
 
     diameter: Å, of the window; a band at frequency f has at least periods / f.
     limit: 1/Å, beyond which the maps hold nothing.
@@ -138,7 +140,7 @@ def plan_bands(first: float, last: float, diameter: float, periods: float, limit
         wide = max(diameter, periods / centre)
         half_width = HALF_WIDTH / wide
         bands.append(WindowedBand(float(centre), half_width, wide / DIAMETER, limit))
-        centre += 0.5 * half_width
+        centre += half_width / STEPS
     return tuple(bands)
 
 
@@ -329,16 +331,16 @@ class CurveFollower:
 
     voxels: how many. threshold: the level that tells the resolution.
     lasting: a curve has fallen below a level when it is below in so many neighbouring bands (or to the last one).
-    largest_deviation: a band tells nothing where its null deviation is larger.
-    significance: standard deviations by which the first band that can tell anything must stand above 0; where it does
-        not, there is no resolution.
+    significance: null deviations by which the correlation must stand above 0 in one band before a curve is followed.
+    largest_deviation: the null deviation beyond which a band cannot tell where a curve falls. A voxel without
+        significant correlation up to the first band that could tell, or whose curve falls before it, has no resolution.
     """
 
     def __init__(
         self,
         voxels: int,
         threshold: float = THRESHOLD,
-        lasting: int = 3,
+        lasting: int = STEPS + 1,
         largest_deviation: float = 0.15,
         significance: float = 3.0,
     ) -> None:
@@ -348,6 +350,7 @@ class CurveFollower:
         self._before = np.zeros(voxels, np.float32)
         self._crossing = np.full((2, voxels), np.nan, np.float32)
         self._run = np.zeros((2, voxels), np.int8)
+        self._blind = np.zeros((2, voxels), np.bool_)
         self._frequencies: list[float] = []
         self._variances: list[float] = []
 
@@ -357,7 +360,7 @@ class CurveFollower:
         f_before = self._frequencies[-1] if self._frequencies else f
         _follow(
             correlation, deviation, f, f_before, self.threshold, self.lasting, self.largest_deviation,
-            self.significance, self._state, self._before, self._crossing, self._run,
+            self.significance, self._state, self._before, self._crossing, self._run, self._blind,
         )  # fmt: skip
         self._frequencies.append(f)
         self._variances.append(band.variance)
@@ -374,6 +377,7 @@ class CurveFollower:
         open_end = (self._state == _FOLLOWED) & (self._run[0] == 0)
         at = np.where(self._run > 0, self._crossing, np.float32(last))
         at[:, ~followed] = np.nan
+        at[(self._run > 0) & self._blind] = np.nan
         if undo_width:
             _narrow(at, open_end, np.array(self._frequencies), np.array(self._variances), _slope(self.threshold))
         return LocalCrossings(at[0], at[1], open_end, last)
@@ -386,17 +390,16 @@ def _slope(threshold: float) -> float:
 
 @njit(nogil=True, cache=True)
 def _follow(
-    correlation, deviation, f, f_before, threshold, lasting, largest, significance, state, before, crossing, run
+    correlation, deviation, f, f_before, threshold, lasting, largest, significance, state, before, crossing, run, blind
 ):
     for v in range(correlation.size):
         if state[v] >= _CLOSED:
             continue
         rho = correlation[v]
         if state[v] == _WAITING:
-            if deviation[v] > largest:
-                continue
             if rho <= significance * deviation[v]:
-                state[v] = _REFUSED
+                if deviation[v] <= largest:
+                    state[v] = _REFUSED
                 continue
             state[v] = _FOLLOWED
             before[v] = rho
@@ -412,6 +415,7 @@ def _follow(
                     fall = before[v] - rho
                     share = (before[v] - limit) / fall if fall > 0.0 else 0.0
                     crossing[level, v] = f_from + max(share, 0.0) * (f - f_from)
+                    blind[level, v] = deviation[v] > largest
                 run[level, v] += 1
             else:
                 run[level, v] = 0

@@ -156,8 +156,8 @@ class LocalFsc(LocalResolutionCheck):
             title="FSC around single places of the particle",
             caption="The correlation of the half maps around each voxel, band by band: the curve is the median over "
             "the particle, the band holds 90 % of the voxels. Where a voxel's curve falls below 0.143 is its "
-            "resolution. Dashed: one standard deviation of what noise alone gives at one voxel. A wide band at middle frequencies "
-            "means that some parts are resolved better than others.",
+            "resolution. Dashed: one standard deviation of what noise alone gives at one voxel. A wide band at middle "
+            "frequencies means that some parts are resolved better than others.",
             alt_text="Curves of the local correlation against frequency.",
             series=(
                 Series(label="median, and 90 % of the voxels", x=f, y=middle, low=low, high=high),
