@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
 from veritem.derived.half_maps import HalfPart
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.registry import derived
+from veritem.errors import Inconclusive
 from veritem.numerics.resmap import (
     ScaleTest,
     false_discovery_limit,
@@ -22,11 +25,34 @@ RATIO, FEWEST, MOST = 1.12, 12, 20  # of neighbouring scales, and how many there
 NOISE_WINDOW = 8.5  # Å, standard deviation: 20 Å across at half height
 FALSE_DISCOVERIES = 0.01
 FALSE_BELOW = 15.0  # Å
+# Å: values are alike over a few Å for what the structure is, farther than their windows overlap.
+NARROWEST_WINDOW = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class WaveResolution(LocalResolution):
+    """The finest significant wavelength of each voxel. extra["level"]: the tested wavelength itself, Å, which is one
+    step or less coarser than the interpolated one.
+
+    wavelengths: (scales,) Å, rising. significant, significant_noise: (scales,) shares of the voxels where waves of that
+        length stand out, in the mean of the halves and in half their difference.
+    empty: (scales,) bool, scales at which the halves hold no noise, so that nothing can be tested.
+    limit: the p-value that was significant, of one voxel at one scale; None when none was.
+    """
+
+    wavelengths: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    significant: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    significant_noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    empty: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    limit: float | None = None
 
 
 @derived
-def resmap(half_part: HalfPart, threads: int) -> LocalResolution:
-    """The finest significant wavelength at each voxel of the particle."""
+def resmap(half_part: HalfPart, threads: int) -> WaveResolution:
+    """The finest significant wavelength at each voxel of the particle.
+
+    Raises Inconclusive when the halves do not differ.
+    """
     part = half_part
     wavelengths = scales_for(part.resolution, part.pixel_size)
     tests = list(
@@ -34,24 +60,32 @@ def resmap(half_part: HalfPart, threads: int) -> LocalResolution:
             part.first, part.second, part.shape, part.pixel_size, wavelengths, part.index, NOISE_WINDOW, threads
         )
     )
+    empty = np.array([not np.any(test.noise > 0) for test in tests])
+    if empty.all():
+        raise Inconclusive(
+            "The half maps do not differ inside the particle, so nothing can be compared with their noise. Send the "
+            "two half maps of the refinement, not one map twice."
+        )
     limit = false_discovery_limit(tests, FALSE_DISCOVERIES)
-    resolution = np.full(part.index.size, np.nan, np.float32)
-    level = np.full(part.index.size, np.nan, np.float32)
-    rate = 0.0
-    if limit is not None:
-        resolution, level = assigned(tests, limit, [test.signal for test in tests])
-        by_noise, _ = assigned(tests, limit, [test.noise for test in tests])
-        rate = float(np.mean(by_noise < FALSE_BELOW))
+    nothing = np.zeros((len(tests), part.index.size), np.float32)
+    by_signal = nothing if limit is None else over_limit(tests, limit, [test.signal for test in tests])
+    by_noise = nothing if limit is None else over_limit(tests, limit, [test.noise for test in tests])
+    resolution, level = finest_waves(by_signal, wavelengths)
     known = np.isfinite(resolution)
     middle = float(np.median(resolution[known])) if known.any() else part.resolution
-    return LocalResolution(
+    return WaveResolution(
         resolution=resolution,
         part=part,
-        window=float(np.interp(middle, wavelengths, [test.window for test in tests])),
-        finest=float(wavelengths[0]),
+        window=max(NARROWEST_WINDOW, float(np.interp(middle, wavelengths, [test.window for test in tests]))),
+        finest=float(wavelengths[~empty][0]),
         coarsest=float(wavelengths[-1]),
-        false_rate=rate,
+        false_rate=float(np.mean(finest_waves(by_noise, wavelengths)[0] < FALSE_BELOW)),
         extra={"level": level},
+        wavelengths=wavelengths,
+        significant=(by_signal >= 1.0).mean(axis=1),
+        significant_noise=(by_noise >= 1.0).mean(axis=1),
+        empty=empty,
+        limit=limit,
     )
 
 
@@ -60,12 +94,15 @@ def scales_for(resolution: float, pixel_size: float) -> NDArray[np.float64]:
     return log_spaced(FINEST * pixel_size, max(COARSEST, RESOLUTIONS * resolution), RATIO, FEWEST, MOST)
 
 
-def assigned(
-    tests: list[ScaleTest], limit: float, values: list[NDArray[np.float32]]
+def over_limit(tests: list[ScaleTest], limit: float, values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """(scales, voxels) each scale's values over what they reach by chance with the p-value `limit`."""
+    return np.stack([v / np.float32(test.law.quantile(limit)) for v, test in zip(values, tests, strict=True)])
+
+
+def finest_waves(
+    ratios: NDArray[np.float32], wavelengths: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The resolution and the level (Å) of each voxel at the p-value `limit`; NaN where no scale is significant."""
-    ratios = np.stack([v / np.float32(test.law.quantile(limit)) for v, test in zip(values, tests, strict=True)])
-    wavelengths = np.array([test.wavelength for test in tests])
+    """The resolution and the level (Å) of each voxel; NaN where no scale is significant."""
     resolution, level = np.empty(ratios.shape[1], np.float32), np.empty(ratios.shape[1], np.int64)
     finest_significant(ratios, np.log(wavelengths), resolution, level)
     return resolution, np.where(level >= 0, wavelengths[level], np.nan).astype(np.float32)

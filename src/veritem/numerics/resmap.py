@@ -27,7 +27,7 @@ SCALE, TUNED = 2.0 * np.pi * np.sqrt(0.4), 1.3
 CUBIC = 2.254  # the odd functions are t³ - 2.254 t: with 4 t² - 2 under the Gaussian a quadrature pair
 # Each scale sees a band of frequencies, half a cosine in ln f that ends at this ratio on either side. Without it the
 # filters' skirts hold far more of a protein's strong low frequencies than of what they are tuned to.
-BAND = 1.3
+BAND = 1.2
 SAMPLES = 4.5  # voxels per wavelength: the band ends at BAND of 2 voxels per wavelength
 SMOOTHING = 0.12  # of the noise spectrum, standard deviation in ln f
 HOLLOW = 0.75  # wavelengths: noise so near a voxel says nothing of that voxel's own variance
@@ -336,12 +336,16 @@ def anchored_law(weights: NDArray, noise: NDArray, independent: float) -> NoiseL
     """The law of the squares, scaled to pass through a high quantile of noise that was measured.
 
     noise: the statistic at voxels without signal. independent: how many independent values they are; the quantile is
-    the 99 % point, or where twenty of these lie above, but no lower than the 80 % point.
+    the 99 % point, or where twenty of these lie above, but no lower than the 80 % point. Where the noise is 0 the law
+    lets nothing pass.
     """
     above = float(np.clip(20.0 / max(independent, 1.0), 0.01, 0.2))
+    reached = float(np.quantile(noise, 1.0 - above))
+    if reached <= 0.0 or weights.max() <= 0.0:
+        # No noise, so no evidence: nothing is ever significant.
+        return NoiseLaw(np.array([0.0, 1e30]), np.array([0.0, -1e-9]))
     law = squares_law(weights)
-    scale = float(np.quantile(noise, 1.0 - above)) / float(law.quantile(above))
-    return NoiseLaw(law.value * scale, law.log_survival)
+    return NoiseLaw(law.value * (reached / float(law.quantile(above))), law.log_survival)
 
 
 def correlation_volume(
@@ -389,8 +393,8 @@ def log_spaced(finest: float, coarsest: float, ratio: float, fewest: int, most: 
 def whitening(noise_power: NDArray, shape: tuple[int, int, int], pixel_size: float) -> tuple[NDArray, NDArray]:
     """Frequencies (1/Å) and the gain that makes noise white.
 
-    noise_power: |F|² of the noise on the half-complex grid. It is averaged over shells and along ln f, so that any
-    smooth radial filter is undone. Where there is no power the gain is 0.
+    noise_power: |F|² of the noise on the half-complex grid. It is averaged over shells and smoothed along ln f, so that
+    any smooth radial filter is undone. Where there is no power the gain is 0.
     """
     mean, _, counts = shell_means(noise_power, shape)
     frequency = shell_frequencies(shape, pixel_size)
@@ -399,8 +403,15 @@ def whitening(noise_power: NDArray, shape: tuple[int, int, int], pixel_size: flo
     gain = np.zeros_like(frequency)
     if known.any():
         at, level, weight = np.log(frequency[known]), np.log(mean[known]), counts[known]
-        near = np.exp(-0.5 * ((at[:, None] - at) / SMOOTHING) ** 2) * weight
-        gain[known] = np.exp(-0.5 * (near @ level) / near.sum(axis=1))
+        # A straight line through each frequency's neighbourhood: a plain mean would flatten a steep spectrum's ends.
+        offset = at - at[:, None]
+        near = np.exp(-0.5 * (offset / SMOOTHING) ** 2) * weight
+        sums = [(near * offset**power).sum(axis=1) for power in range(3)]
+        values = [(near * offset**power) @ level for power in range(2)]
+        spread = sums[0] * sums[2] - sums[1] ** 2
+        flat = spread <= 1e-9 * sums[0] ** 2 * SMOOTHING**2
+        line = (sums[2] * values[0] - sums[1] * values[1]) / np.where(flat, 1.0, spread)
+        gain[known] = np.exp(-0.5 * np.where(flat, values[0] / sums[0], line))
     return frequency, gain
 
 
@@ -497,8 +508,8 @@ def hollow_variance(
         pixel_sizes = (2 * pixel_sizes[0], 2 * pixel_sizes[1], 2 * pixel_sizes[2])
     shape = squared.shape
     transform = rfftn(squared, threads)
-    both = window * hollow / np.hypot(window, hollow)
-    share = (both / window) ** 3
+    both = float(window * hollow / np.hypot(window, hollow))
+    share = float(both / window) ** 3
     wide, narrow = (_gaussian_gain(shape, pixel_sizes, sigma, transform) for sigma in (window, both))
     return irfftn(transform * (wide - share * narrow) * (1.0 / (1.0 - share)), shape, threads)
 
