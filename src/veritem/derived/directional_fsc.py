@@ -19,6 +19,7 @@ from veritem.numerics.directional_fsc import (
     anisotropy,
     beyond_chance,
     cell_sums,
+    coarser_mask,
     cone,
     degree_powers,
     draw_powers,
@@ -177,13 +178,16 @@ def directional_fsc(
     spread = [_leak_share(sums, leak, w)[1:] for w in weights]
     gathered = np.zeros((len(cells.centres), len(coarse.centres)))
     gathered[np.arange(len(gathered)), coarse.find(cells.centres)] = 1.0
+    # Where every curve is nearly 1, chance moves nothing that is read.
+    lowest = np.min([expected[1:], *(reader.smooth(c[None])[0].min(axis=1) for c in (soft, hard))], axis=0)
+    drawn_from = max(first, int(np.argmax(lowest < NEARLY_ONE)) + 1)
     model = ChanceModel(
         counts=sums.counts @ gathered,
         representative=symmetry_representatives(coarse, symmetry),
         weights=tuple((w @ gathered / gathered.sum(axis=0)).astype(np.float32) for w in weights),
         filters=shell_filters(coherence, directions),
         inflation=coherence.total,
-        first_shell=first,
+        first_shell=drawn_from,
         last_shell=last,
     )
     powers = draw_powers(model, DRAWS, np.random.default_rng([seed, 0x16]))
@@ -194,7 +198,7 @@ def directional_fsc(
             sums_and_differences = powers[kind][0][:count], powers[kind][1][:count]
             r = spread[kind].astype(np.float32)
             full = np.broadcast_to(np.asarray(truth, np.float32), (count, last, DIRECTIONS)).copy()
-            late = slice(first - 1, None)
+            late = slice(drawn_from - 1, None)
             full[:, late] = (drawn_fsc(sums_and_differences, (r + (1 - r) * truth)[late]) - r[late]) / (1 - r[late])
             drawn.append(full)
         few = drawn[1][:: max(1, count // 50), :, ::4]
@@ -287,7 +291,8 @@ def _mask_leak(
     cells = hemisphere_cells(CELLS)
     if below + 2 > last:
         return np.zeros((last + 1, len(cells.centres)))
-    transforms, small = [], size
+    transforms = []
+    mask = coarser_mask(masked_halves.mask, last, threads)
     for half in (half_maps.first, half_maps.second):
         cube = np.zeros_like(masked_halves.mask)
         source, goal = [], []
@@ -299,9 +304,8 @@ def _mask_leak(
         weight = masked_halves.mask[tuple(goal)]
         mean = float((part * weight).sum(dtype=np.float64) / weight.sum(dtype=np.float64))
         cube[tuple(goal)] = part - np.float32(mean)
-        transform, small = masked_low_frequencies(cube, masked_halves.mask, below, last, threads)
-        transforms.append(transform)
-    leak = cell_sums(transforms[0], transforms[1], small, last, cells).cross
+        transforms.append(masked_low_frequencies(cube, mask, below, threads))
+    leak = cell_sums(transforms[0], transforms[1], mask.shape[0], last, cells).cross
     leak[: int(np.ceil(below + 2))] = 0.0
     return leak
 

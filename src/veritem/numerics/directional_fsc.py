@@ -162,28 +162,28 @@ def cone(directions: NDArray, centres: NDArray, half_angle: float) -> NDArray[np
     return (np.abs(directions @ centres.T) >= np.cos(np.deg2rad(half_angle))).astype(np.float64)
 
 
-def masked_low_frequencies(
-    cube: NDArray, mask: NDArray, below: float, last_shell: int, threads: int = 1
-) -> tuple[NDArray[np.complex64], int]:
+def coarser_mask(mask: NDArray, last_shell: int, threads: int = 1) -> NDArray[np.float32]:
+    """A cubic mask on the coarsest grid of a fast size that holds `last_shell` and a margin."""
+    small = min(mask.shape[0], fast_size(2 * (last_shell + 8)))
+    return mask if small == mask.shape[0] else fourier_resize(mask, (small, small, small), threads)
+
+
+def masked_low_frequencies(cube: NDArray, mask: NDArray, below: float, threads: int = 1) -> NDArray[np.complex64]:
     """What a mask spreads from below a frequency to beyond it: the transform of mask times the low-passed cube.
 
-    cube: (n, n, n) unmasked. below: shells; what lies at or beyond is cut away. Up to `last_shell` it is what the full
-    grid would give; it is computed on a grid just fine enough. Returns the transform and that grid's size.
+    cube: (n, n, n) unmasked. mask: (m, m, m), m <= n, the mask on a grid just fine enough. below: shells; what lies at
+    or beyond is cut away. Returns the transform on the mask's grid, at the scale of the full one.
     """
-    size = cube.shape[0]
-    small = min(size, fast_size(2 * (last_shell + 8)))
+    size, small = cube.shape[0], mask.shape[0]
     full = rfftn(cube, threads)
     keep = min(int(np.ceil(below)), (small - 1) // 2, (size - 1) // 2)
     row = np.r_[0 : keep + 1, -keep:0]
-    part = full[np.ix_(row, row, np.arange(keep + 1))]
-    z, y, x = np.ix_(row, row, np.arange(keep + 1))
-    part *= (z * z + y * y + x * x) < below * below
+    place = np.ix_(row, row, np.arange(keep + 1))
+    z, y, x = place
     low = np.zeros((small, small, small // 2 + 1), np.complex64)
-    low[np.ix_(row, row, np.arange(keep + 1))] = part
+    low[place] = full[place] * ((z * z + y * y + x * x) < below * below)
     # The inverse on the small grid divides by fewer voxels, and the sum over them is shorter by as much.
-    values = irfftn(low, (small, small, small), threads)
-    fine = mask if small == size else fourier_resize(mask, (small, small, small), threads)
-    return rfftn(values * fine, threads), small
+    return rfftn(irfftn(low, (small, small, small), threads) * mask, threads)
 
 
 # --- what is read off the curves ------------------------------------------------------------------------------
