@@ -36,6 +36,7 @@ MODULES = (
     "resmap",
     "local_fsc",
     "forensics",
+    "monores",
 )
 
 
