@@ -236,9 +236,10 @@ def _false_alarm_lines(code: str) -> list[str]:
     if found is None:
         return []
     rate = {"maps": found["sound_maps"], "rate": found["rate"], "interval_95": found["interval"]}
+    about = stored | found
     return [
-        f"Of {found['sound_maps']} {found.get('measured_on', stored['measured_on'])}, it warned of {found['warnings']}: a false-alarm rate of "
-        f"{_rate_text(rate)}; {found['inconclusive']} came out inconclusive (`{found.get('command', stored['command'])}`).",
+        f"Of {found['sound_maps']} {about['measured_on']}, it warned of {found['warnings']}: a false-alarm rate of "
+        f"{_rate_text(rate)}; {found['inconclusive']} came out inconclusive (`{about['command']}`).",
         "",
     ]
 
