@@ -57,7 +57,7 @@ class WindowedBand:
         return min(self.centre + self.half_width, self.limit)
 
     def _weight(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        f = np.linspace(max(self.centre - self.half_width, 0.0), self.highest, 513)
+        f = np.linspace(max(self.centre - self.half_width, 0.0), self.highest, 257)
         return f, self.gain(f) ** 2 * f**2
 
     @property
@@ -94,7 +94,7 @@ class WindowedBand:
         """
         f, w = self._weight()
         reach = 8.0 * np.sqrt(2.0) * self.window
-        r = np.linspace(0.0, reach, 1201)
+        r = np.linspace(0.0, reach, 601)
         correlation = (np.sinc(2.0 * f[:, None] * r) * w[:, None]).sum(axis=0) / w.sum()
         sigma = np.sqrt(2.0) * self.window
         overlap = np.exp(-(r**2) / (2.0 * sigma**2)) / (np.sqrt(2.0 * np.pi) * sigma) ** 3
@@ -195,6 +195,9 @@ def local_correlations(
     mask_transform = None if weight is None else rfftn(weight, threads)
     held: tuple[int, int, int] | None = None
     squared: Any = None
+    # What the mask leaves of a window depends on the window alone, which is the same in most bands.
+    spread: Any = None
+    spread_window = 0.0
     for band in bands:
         grid = _band_grid(band, shape, pixel_size)
         if mask_transform is not None and grid != held:
@@ -206,21 +209,32 @@ def local_correlations(
         b = irfftn(_cropped(second, shape, grid) * gain, grid, threads)
         del gain
         windows = [like(w, first) for w in _windows(band.window, grid, shape, pixel_size, target)]
-        if squared is None:
-            cross = _windowed(a * b, windows)
-            power = _windowed(a * a, windows)
-            power *= _windowed(b * b, windows)
-            spread = xp.ones(target.shape, dtype=cross.dtype)
-        else:
-            cross = _windowed(a * b * squared, windows)
-            power = _windowed(a * a * squared, windows)
-            power *= _windowed(b * b * squared, windows)
-            # Independent values behind a weighted mean: (sum of weights)² / sum of squared weights; 1 in mid-particle.
-            narrow = [like(w, first) for w in _windows(band.window / np.sqrt(2.0), grid, shape, pixel_size, target)]
-            total = _windowed(squared, windows)
-            spread = xp.sqrt(_windowed(squared * squared, narrow)) / xp.clip(total, 1e-6, None)
+        # One product at a time: memory is what runs out first.
+        cross = _windowed(_times(a * b, squared), windows)
+        a *= a
+        power = _windowed(_times(a, squared), windows)
+        b *= b
+        power *= _windowed(_times(b, squared), windows)
+        del a, b
+        if spread is None or spread_window != band.window:
+            spread_window = band.window
+            if squared is None:
+                spread = xp.ones(target.shape, dtype=cross.dtype)
+            else:
+                # Independent values behind a weighted mean: (sum of weights)² / sum of their squares; 1 in
+                # mid-particle.
+                narrow = [like(w, first) for w in _windows(band.window / np.sqrt(2.0), grid, shape, pixel_size, target)]
+                spread = xp.sqrt(_windowed(squared * squared, narrow))
+                spread /= xp.clip(_windowed(squared, windows), 1e-6, None)
         rho = xp.where(power > 0, cross / xp.sqrt(xp.where(power > 0, power, 1.0)), 0.0)
         yield rho, spread * band.null_deviation
+
+
+def _times(product: Any, weight: Any) -> Any:
+    """A product of fields, weighted in place."""
+    if weight is not None:
+        product *= weight
+    return product
 
 
 def _band_grid(band: WindowedBand, shape: tuple[int, int, int], pixel_size: float) -> tuple[int, int, int]:
