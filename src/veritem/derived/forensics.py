@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from veritem.derived.half_maps import HalfMapFsc, HalfTransforms, MaskedHalves
+from veritem.derived.half_maps import HalfMapFsc, HalfTransforms
 from veritem.derived.registry import derived
 from veritem.derived.spectra import bounding_slices
 from veritem.errors import NotApplicable
@@ -23,6 +23,8 @@ from veritem.numerics.forensics import (
     coarse_cube,
     estimate_shift,
     flatness,
+    leaning_to_a_half,
+    noise_by_signal,
     noise_profile,
     noise_rise,
     noise_shape,
@@ -32,8 +34,8 @@ from veritem.numerics.forensics import (
     spectrum_end,
     weighed_volume,
 )
-from veritem.numerics.fourier import fast_size, irfftn, rfftn
-from veritem.numerics.fsc import mask_inflation, point_group_order, shell_sums
+from veritem.numerics.fourier import fast_size, rfftn
+from veritem.numerics.fsc import ShellSums, mask_inflation, point_group_order, shell_sums
 from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.shells import shell_frequencies
 
@@ -44,10 +46,15 @@ NAMED_BY = 0.15  # correlation that another orientation must gain
 COARSEST_NOISE = 20.0  # Å: below, halos and solvent structure are no noise
 GAIN_ABOVE = 12.0  # Å: the scale of the greys is compared in coarser detail than this
 FILTER_BINS = 16
-CLEAR = (4.0, 10.0)  # Å from the particle: the solvent's window opens over this
+CLEAR = 6.0  # Å from the particle: noise around it is looked at from here on
+CLEARANCES = (10.0, 7.0, 5.0)  # Å: where the window that holds solvent only begins to open, over 6 Å
+COARSEST_END = 6.5  # Å: coarser detail of the particle reaches into the solvent
 SOLVENT_ABOVE = 8.0  # Å: noise is compared in detail finer than this
 LEAST_SOLVENT = 2000  # voxels
 INNER_EDGE = 4.0  # Å: halves and map are compared where any mask around the particle is 1
+COPIES = 1e-5  # what the second half lacks of the first, where rounding is all that differs
+LEAST_INNER = 500.0  # voxels
+LARGEST_LOG_RATIO = 7.0  # of the halves' amplitudes; beyond, one of them holds rounding only
 
 
 @dataclass(frozen=True)
@@ -96,11 +103,13 @@ class HalfMapEvidence:
     filter_frequency, filter_log_ratio, filter_error: (bins,) ln of the second's amplitude over the first's.
     filter_b_factor: Å², by which the second is blurred more. filter_range: ln of the largest over the least ratio.
     spectrum: of the noise. end, grid_end: where it ends, in a sphere or in a cube. rise: Å².
-    profile, shape: the noise by place. flatness: see `numerics.forensics.flatness`.
+    profile, shape: the noise by place. flatness, by_signal: see `flatness` and `noise_by_signal` in
+    numerics.forensics.
     solvent_ratio: noise power of the first over the second around the particle.
     noise_correlation: of the halves around the particle, in the finest detail. solvent_frequency, solvent_fsc,
     solvent_error: its curve. solvent_voxels: how many voxels it rests on.
-    map_noise: 1 where the map has the noise of the halves' mean. half_in_map: of either half, 1 where the map is it.
+    map_noise: 1 where the map has the noise of the halves' mean. half_in_map: 1 where the map is the first
+    half, -1 where it is the second, 0 where it is their mean.
     constant: share of voxels in which both halves hold one and the same value each.
     resolution: Å, to which shifts are compared.
     difference: the difference of the halves, whitened, with the slices' outline; for the figure.
@@ -129,6 +138,7 @@ class HalfMapEvidence:
     profile: NoiseProfile | None = field(default=None, repr=False)
     shape: NoiseShape | None = None
     flatness: Estimate | None = None
+    by_signal: Estimate | None = None
     solvent_ratio: Estimate | None = None
     noise_correlation: Estimate | None = None
     solvent_frequency: NDArray | None = field(default=None, repr=False)
@@ -136,7 +146,7 @@ class HalfMapEvidence:
     solvent_error: NDArray | None = field(default=None, repr=False)
     solvent_voxels: float = 0.0
     map_noise: Estimate | None = None
-    half_in_map: tuple[Estimate, Estimate] | None = None
+    half_in_map: Estimate | None = None
     difference: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
@@ -145,7 +155,6 @@ def half_map_evidence(
     density_map: DensityMap,
     half_maps: HalfMaps,
     half_transforms: HalfTransforms,
-    masked_halves: MaskedHalves,
     half_map_fsc: HalfMapFsc,
     mask_distance: NDArray[np.float32],
     reported_resolution: float | None,
@@ -166,16 +175,24 @@ def half_map_evidence(
     known = [r for r in (reported_resolution, half_map_fsc.resolution) if r is not None]
     resolution = max(min(known, default=2 * pixel_size), 2 * pixel_size)
     map_transform = rfftn(density_map.data, threads)
-    lays = _overlays(
-        (half_transforms.first, half_transforms.second, map_transform), shape, pixel_size, mask_distance,
-        reported_resolution, threads,
-    )  # fmt: skip
-    halves, first_map, second_map = lays
     whole = half_transforms.sums
+    ends = [
+        spectrum_end(shell_frequencies(shape, pixel_size), p / np.maximum(whole.counts, 1e-30), 1 / COARSEST_NOISE)
+        for p in (whole.power_1, whole.power_2)
+    ]
+    halves, first_map, second_map = _overlays(
+        (half_transforms.first, half_transforms.second, map_transform),
+        shape,
+        pixel_size,
+        mask_distance,
+        reported_resolution,
+        max((1.05 / e.frequency for e in ends if e is not None), default=0.0),
+        threads,
+    )
     distinct = _distinct(whole.cross, whole.power_1, whole.power_2, whole.counts)
     constant = _constant_share(half_maps)
     evidence = HalfMapEvidence(halves, first_map, second_map, distinct, constant, resolution, ())
-    if distinct is not None and distinct < 1e-3:
+    if distinct is not None and distinct < COPIES:
         return replace(evidence, notes=("The halves are copies, so nothing else can be learnt from them.",))
     if not halves.agrees:
         return replace(evidence, notes=("The halves do not overlay, so their noise cannot be looked at.",))
@@ -198,37 +215,18 @@ def half_map_evidence(
         if size > 0.1 * pixel_size and size > 4 * error:
             back = (-estimate.shift[0], -estimate.shift[1], -estimate.shift[2])
             second = shifted_transform(second, shape, back)
-    moved = second is not half_transforms.second
-
-    # Scale and filter of the second over the first, inside the particle.
+    # What was done to the second half and not to the first, over the box; refined inside the particle below.
     maps_overlay = first_map.agrees and second_map.agrees
-    volumes: list[NDArray[np.float32]] = [half_maps.first.data, half_maps.second.data]
-    if moved:
-        volumes[1] = irfftn(second, shape, threads)
-    if moved or not maps_overlay:
-        sums = shell_sums(half_transforms.first, second, shape)
-        frequency, independent = shell_frequencies(shape, pixel_size), np.maximum(sums.counts / order, 1.0)
-    else:
-        sums = shell_sums(masked_halves.first, masked_halves.second, masked_halves.shape)
-        frequency, independent = half_map_fsc.frequency, half_map_fsc.independent
-    filters = _filters(frequency, sums.fsc, sums.power_1, sums.power_2, independent)
-    box_frequency = shell_frequencies(shape, pixel_size)
-    log_ratio = np.interp(box_frequency, filters.frequency, filters.log_ratio)
-    evidence = replace(
-        evidence,
-        scale=filters.scale and Estimate(halves.sign * filters.scale.value, filters.scale.error),
-        filter_frequency=filters.frequency,
-        filter_log_ratio=filters.log_ratio,
-        filter_error=filters.error,
-        filter_b_factor=filters.b_factor,
-        filter_range=filters.range,
-    )
+    frequency = shell_frequencies(shape, pixel_size)
+    sums = whole if second is half_transforms.second else shell_sums(half_transforms.first, second, shape)
+    filters = _filters(frequency, sums.fsc, sums.power_1, sums.power_2, np.maximum(sums.counts / order, 1.0))
+    log_ratio = filters.at(frequency)
+    ratio = halves.sign * np.exp(-log_ratio)
 
     # Noise by frequency.
-    ratio = halves.sign * np.exp(-np.clip(log_ratio, -7.0, 7.0))
     spectrum = noise_spectrum(half_transforms.first, second, ratio, shape, pixel_size)
-    end = spectrum_end(box_frequency, spectrum.radial, 1 / COARSEST_NOISE)
-    grid_end = spectrum_end(box_frequency, spectrum.cubic, 1 / COARSEST_NOISE)
+    end = spectrum_end(frequency, spectrum.radial, 1 / COARSEST_NOISE)
+    grid_end = spectrum_end(frequency, spectrum.cubic, 1 / COARSEST_NOISE)
     if end is not None and grid_end is not None:
         # A sphere ends sharply over |f| and slowly over the largest component; a cube the other way round.
         if grid_end.width < 0.5 * end.width:
@@ -236,47 +234,77 @@ def half_map_evidence(
         else:
             grid_end = None
     last = min(e.frequency for e in (end, grid_end, SpectrumEnd(0.5 / pixel_size, 0.0)) if e is not None)
-    rise = noise_rise(box_frequency, spectrum.radial, spectrum.counts / order, last)
+    rise = noise_rise(frequency, spectrum.radial, spectrum.counts / order, last)
     evidence = replace(
         evidence, spectrum=spectrum, end=end, grid_end=grid_end, rise=None if rise is None else Estimate(*rise)
     )
     if not maps_overlay:
         notes.append("Halves and map do not overlay, so where the particle is in the halves is not known.")
-        return replace(evidence, notes=tuple(notes))
+        return replace(_with_filters(evidence, filters, halves.sign), notes=tuple(notes))
 
-    # Noise by place, whitened so that voxels are nearly independent.
-    use = (box_frequency >= 1 / COARSEST_NOISE) & (box_frequency <= last) & (spectrum.radial > 0)
-    table = np.where(use, 1.0 / np.sqrt(np.maximum(spectrum.radial, 1e-300)), 0.0)
-    table *= np.sqrt(np.prod(shape, dtype=float))
+    use = (frequency >= 1 / COARSEST_NOISE) & (frequency <= last) & (spectrum.radial > 0)
+    inner = _inner_mask(mask_distance, pixel_size)
+    if inner is not None:
+        flat = [
+            inner.transform(weighed_volume(transform, _flattening(power, use), shape, threads), threads)
+            for transform, power in ((half_transforms.first, sums.power_1), (second, sums.power_2))
+        ]
+        inside = shell_sums(flat[0], flat[1], inner.shape)
+        inner_frequency = shell_frequencies(inner.shape, pixel_size)
+        independent = np.maximum(inside.counts / (mask_inflation(inner.mask, threads) ** 2 * order), 1.0)
+        within = (inner_frequency >= frequency[use][0]) & (inner_frequency <= frequency[use][-1])
+        # Flattened each by its own spectrum, the halves still differ inside the particle by what differs outside.
+        rest = _filters(
+            inner_frequency[within], inside.fsc[within], inside.power_1[within], inside.power_2[within],
+            independent[within], 0.0,
+        )  # fmt: skip
+        if rest.known:
+            exact = 0.5 * np.log(np.maximum(sums.power_2, 1e-300) / np.maximum(sums.power_1, 1e-300))
+            filters = rest.after(frequency[use], exact[use], filters.scale)
+            log_ratio = filters.at(frequency)
+            ratio = halves.sign * np.exp(-log_ratio)
+        del flat
+    evidence = _with_filters(evidence, filters, halves.sign)
+
+    # Whitened by the noise, voxels are nearly independent.
+    table = np.where(use, np.sqrt(np.prod(shape, dtype=float) / np.maximum(spectrum.radial, 1e-300)), 0.0)
     first_white = weighed_volume(half_transforms.first, table, shape, threads)
     second_white = weighed_volume(second, table * ratio, shape, threads)
+
+    # Noise by place.
     band_share = float((spectrum.counts * use).sum() / spectrum.counts.sum())
     profile = noise_profile(first_white, second_white, mask_distance, pixel_size)
     noise_at = noise_shape(profile)
-    flat = flatness(profile, CLEAR[0])
+    peaked = flatness(profile, CLEAR)
+    follows = noise_by_signal(first_white, second_white, mask_distance)
     evidence = replace(
         evidence,
         profile=profile,
         shape=noise_at,
         flatness=None
-        if flat is None
-        else Estimate(flat[0], float(np.sqrt((1 - 3 / np.pi) * order / max(flat[1] * band_share, 1.0)))),
+        if peaked is None
+        else Estimate(peaked[0], float(np.sqrt((1 - 3 / np.pi) * order / max(peaked[1] * band_share, 1.0)))),
+        by_signal=None
+        if follows is None
+        else Estimate(follows[0], follows[0] * 2.0 / float(np.sqrt(max(follows[1] * band_share / order, 1.0)))),
         difference=first_white - second_white,
     )
-    follows_particle = noise_at is not None and particle_shaped(noise_at)
     radius = None if noise_at is None else noise_at.radius
-    if not follows_particle:
+    if noise_at is None or not particle_shaped(noise_at):
         evidence = replace(evidence, solvent_ratio=_solvent_ratio(profile, radius, band_share, order))
         evidence = _solvent(
             evidence, first_white, second_white, mask_distance, radius, last, pixel_size, order, threads
         )
-    del first_white, second_white
     if evidence.noise_correlation is None:
         notes.append("Around the particle there is too little noise to tell whether the halves share it.")
-    evidence = _against_map(
-        evidence, volumes, density_map.data, ratio, box_frequency, mask_distance, pixel_size, order, threads
-    )
+
     mean = half_transforms.first + second * np.float32(halves.sign)
+    if inner is not None:
+        against = shell_sums(mean, map_transform, shape)
+        whites = (first_white, second_white)
+        evidence = _against_map(
+            evidence, inner, whites, map_transform, table, against, independent, shape, pixel_size, threads
+        )
     both = estimate_shift(mean, map_transform, shape, first_map.shift, order)
     if both is not None:
         size = float(np.linalg.norm(both.shift)) * pixel_size
@@ -309,14 +337,15 @@ def _overlays(
     pixel_size: float,
     distance: NDArray[np.float32],
     reported: float | None,
+    filtered: float,
     threads: int,
 ) -> tuple[Lay, Lay, Lay]:
-    """First and second half, map and first half, map and second half."""
+    """First and second half, map and first half, map and second half. filtered: Å, where either half ends."""
     box = bounding_slices(distance <= 0)
     corners = [max(abs(s.start - n // 2), abs(s.stop - 1 - n // 2)) for s, n in zip(box, shape, strict=True)]
     # The farthest voxel of the particle, at most the corner of its box: turned, it must stay in the sphere.
     radius = min(float(np.linalg.norm(corners)) * 0.85, 0.5 * min(shape)) * pixel_size
-    finest = max(FINEST_OVERLAY, OVERLAY_OF_RESOLUTION * reported if reported else 10.0, 2.2 * pixel_size)
+    finest = max(FINEST_OVERLAY, OVERLAY_OF_RESOLUTION * reported if reported else 10.0, 2.2 * pixel_size, filtered)
     coarse_pixel = max(finest / 2.6, radius / 28.0, pixel_size)
     cubes, exact = [], coarse_pixel
     for transform in transforms:
@@ -368,57 +397,89 @@ def _constant_share(halves: HalfMaps) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Filters:
+    """ln of the second's amplitude over the first's, in bins of frequency, with standard errors.
+
+    scale: of the greys, from coarse detail.
+    """
+
     frequency: NDArray[np.float64]
     log_ratio: NDArray[np.float64]
     error: NDArray[np.float64]
     scale: Estimate | None
-    b_factor: Estimate | None
-    range: Estimate | None
+
+    @property
+    def known(self) -> bool:
+        return len(self.frequency) > 1
+
+    def at(self, frequency: NDArray) -> NDArray[np.float64]:
+        """ln ratio at any frequency; the ends go on."""
+        if not self.known:
+            return np.zeros(len(frequency))
+        return np.clip(np.interp(frequency, self.frequency, self.log_ratio), -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
+
+    def after(self, frequency: NDArray, log_ratio: NDArray, scale: Estimate | None) -> _Filters:
+        """The ratio when these were measured on halves made alike by `log_ratio` at each `frequency`."""
+        half = 0.5 * (self.frequency[1] - self.frequency[0])
+        means = [float(np.mean(log_ratio[np.abs(frequency - f) <= half])) for f in self.frequency]
+        return _Filters(self.frequency, self.log_ratio + np.array(means), self.error, scale)
+
+    @property
+    def b_factor(self) -> Estimate | None:
+        """Å² of ln ratio = c - B f² / 4; no bin is trusted to better than 2 %."""
+        if not self.known:
+            return None
+        w = 1.0 / (self.error**2 + 0.02**2)
+        x = -0.25 * self.frequency**2
+        x = x - np.average(x, weights=w)
+        spread = float((w * x**2).sum())
+        return Estimate(float((w * x * self.log_ratio).sum()) / spread, 1.0 / float(np.sqrt(spread)))
+
+    @property
+    def range(self) -> Estimate | None:
+        """Largest less least ln ratio, over bins that are known to 12 %."""
+        sharp = self.error < 0.12
+        if sharp.sum() < 3:
+            return None
+        v, e = self.log_ratio[sharp], self.error[sharp]
+        top, bottom = int(np.argmax(v)), int(np.argmin(v))
+        return Estimate(float(v[top] - v[bottom]), float(np.hypot(e[top], e[bottom])) + 0.01)
 
 
-def _filters(frequency: NDArray, fsc: NDArray, power_1: NDArray, power_2: NDArray, independent: NDArray) -> _Filters:
-    """ln of the second's amplitude over the first's, in bins of frequency.
-
-    One shell's ln P2/P1 of two maps with correlation F has the variance 2 (1 - F²) / n.
-    """
-    held = (frequency > 1 / 45.0) & (power_1 > 0) & (power_2 > 0)
+def _filters(
+    frequency: NDArray,
+    fsc: NDArray,
+    power_1: NDArray,
+    power_2: NDArray,
+    independent: NDArray,
+    lowest: float = 1 / 45.0,
+) -> _Filters:
+    """Compare the halves' powers. One shell's ln P2/P1 of maps with correlation F has the variance 2 (1 - F²) / n."""
+    held = (frequency >= lowest) & (power_1 > 0) & (power_2 > 0)
     density_1, density_2 = (p / np.maximum(independent, 1.0) for p in (power_1, power_2))
     held &= (density_1 > 1e-8 * density_1[1:].max()) | (density_2 > 1e-8 * density_2[1:].max())
     f = frequency[held]
     if len(f) < 4:
-        nothing = np.zeros(1)
-        return _Filters(nothing, nothing, nothing, None, None, None)
+        return _Filters(np.zeros(1), np.zeros(1), np.ones(1), None)
     y = 0.5 * np.log(power_2[held] / power_1[held])
     variance = np.maximum(1 - np.minimum(np.nan_to_num(fsc[held]) ** 2, 1.0), 1e-3) / (2 * independent[held])
+    weight = 1.0 / variance
     edges = np.linspace(f[0], f[-1], FILTER_BINS + 1)
     which = np.clip(np.searchsorted(edges, f, side="right") - 1, 0, FILTER_BINS - 1)
-    weight = 1.0 / variance
-    total = np.bincount(which, weight, FILTER_BINS)
-    some = total > 0
-    centre = np.bincount(which, weight * f, FILTER_BINS)[some] / total[some]
-    value = np.bincount(which, weight * y, FILTER_BINS)[some] / total[some]
-    error = 1.0 / np.sqrt(total[some])
+    # Within a bin shells count by their number only: a weight by FSC would draw the bin to its coarse end.
+    count = np.bincount(which, independent[held], FILTER_BINS)
+    some = count > 0
+    centre = np.bincount(which, independent[held] * f, FILTER_BINS)[some] / count[some]
+    value = np.bincount(which, independent[held] * y, FILTER_BINS)[some] / count[some]
+    spread = np.bincount(which, independent[held] ** 2 * variance, FILTER_BINS)[some] / count[some] ** 2
     low = f <= max(1 / GAIN_ABOVE, f[min(2, len(f) - 1)])
     gain = float((weight * y)[low].sum() / weight[low].sum())
     gain_error = float(1.0 / np.sqrt(weight[low].sum())) + 0.01
     scale = Estimate(float(np.exp(gain)), float(np.exp(gain)) * gain_error)
-    # ln ratio = c - B f² / 4, each bin known no better than 2 %.
-    w = 1.0 / (error**2 + 0.02**2)
-    x = -0.25 * centre**2
-    middle = float(np.average(x, weights=w))
-    spread = float((w * (x - middle) ** 2).sum())
-    slope = float((w * (x - middle) * value).sum()) / max(spread, 1e-30)
-    sharp = error < 0.12
-    span = None
-    if sharp.sum() >= 3:
-        v, e = value[sharp], error[sharp]
-        top, bottom = int(np.argmax(v)), int(np.argmin(v))
-        span = Estimate(float(v[top] - v[bottom]), float(np.hypot(e[top], e[bottom])) + 0.01)
-    return _Filters(centre, value, error, scale, Estimate(slope, 1.0 / float(np.sqrt(max(spread, 1e-30)))), span)
+    return _Filters(centre, value, np.sqrt(spread), scale)
 
 
 def _solvent_ratio(profile: NoiseProfile, radius: float | None, band_share: float, order: int) -> Estimate | None:
-    use = np.broadcast_to((profile.distance > CLEAR[0] + 2.0)[None, :], profile.counts.shape).copy()
+    use = np.broadcast_to((profile.distance > CLEAR)[None, :], profile.counts.shape).copy()
     if radius is not None:
         use &= (profile.radius < radius)[:, None]
     voxels = float(profile.counts[use].sum())
@@ -442,15 +503,24 @@ def _solvent(
 ) -> HalfMapEvidence:
     """Correlate the halves in a window that holds solvent only."""
     shape = (first.shape[0], first.shape[1], first.shape[2])
-    window = 1 - raised_cosine_edge(distance - np.float32(CLEAR[0]), CLEAR[1] - CLEAR[0])
+    if last < 1 / COARSEST_END:
+        return evidence
+    sphere = None
     if radius is not None:
         edge = max(8.0, 3 * pixel_size)
         z, y, x = ((np.arange(n, dtype=np.float32) - n // 2) * np.float32(pixel_size) for n in shape)
         r = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
-        window *= raised_cosine_edge(r - np.float32(radius - 1.5 * edge), edge)
-    squared = float((window**2).sum(dtype=np.float64))
-    fourth = float((window**4).sum(dtype=np.float64))
-    voxels = squared**2 / fourth if fourth > 0 else 0.0
+        sphere = raised_cosine_edge(r - np.float32(radius - 1.5 * edge), edge)
+    # As far from the particle as leaves enough voxels.
+    for clear in CLEARANCES:
+        window = 1 - raised_cosine_edge(distance - np.float32(clear), 6.0)
+        if sphere is not None:
+            window *= sphere
+        squared = float((window**2).sum(dtype=np.float64))
+        fourth = float((window**4).sum(dtype=np.float64))
+        voxels = squared**2 / fourth if fourth > 0 else 0.0
+        if voxels >= 10 * LEAST_SOLVENT:
+            break
     if voxels < LEAST_SOLVENT:
         return evidence
     sums = shell_sums(rfftn(first * window, threads), rfftn(second * window, threads), shape)
@@ -476,66 +546,106 @@ def _solvent(
     )
 
 
-def _against_map(
-    evidence: HalfMapEvidence,
-    volumes: list[NDArray[np.float32]],
-    density: NDArray[np.float32],
-    ratio: NDArray,
-    ratio_frequency: NDArray,
-    distance: NDArray[np.float32],
-    pixel_size: float,
-    order: int,
-    threads: int,
-) -> HalfMapEvidence:
-    """Whose noise the map has, well inside the particle, where a mask around it changes nothing."""
+@dataclass(frozen=True, eq=False)
+class _Inner:
+    """A soft mask well inside the particle, in a cube; box: which voxels of the map it holds."""
+
+    mask: NDArray[np.float32]
+    box: tuple[slice, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        n = self.mask.shape[0]
+        return n, n, n
+
+    def transform(self, volume: NDArray[np.float32], threads: int) -> NDArray[np.complex64]:
+        cube = np.zeros(self.shape, np.float32)
+        goal = tuple(slice(0, s.stop - s.start) for s in self.box)
+        cube[goal] = volume[self.box] * self.mask[goal]
+        return rfftn(cube, threads)
+
+
+def _inner_mask(distance: NDArray[np.float32], pixel_size: float) -> _Inner | None:
+    """None when the particle has no inside to speak of."""
     edge = max(INNER_EDGE, 2 * pixel_size)
     weight = raised_cosine_edge(distance + np.float32(edge), edge)
+    if float(weight.sum(dtype=np.float64)) < LEAST_INNER:
+        return None
     box = bounding_slices(weight > 0)
     size = fast_size(max(s.stop - s.start for s in box))
     mask = np.zeros((size, size, size), np.float32)
-    goal = tuple(slice(0, s.stop - s.start) for s in box)
-    mask[goal] = weight[box]
-    total = float(mask.sum(dtype=np.float64))
-    if total < 500:
-        return evidence
-    shape = (size, size, size)
-    frequency = shell_frequencies(shape, pixel_size)
-    transforms = []
-    for volume in (*volumes, density):
-        cube = np.zeros(shape, np.float32)
-        values = volume[box]
-        mean = float((values * mask[goal]).sum(dtype=np.float64)) / total
-        cube[goal] = (values - np.float32(mean)) * mask[goal]
-        transforms.append(rfftn(cube, threads))
-    first, second, whole = transforms
-    table = np.interp(frequency, ratio_frequency, ratio).astype(np.float32)
-    # The second half on the scale and with the filter of the first, so that their mean is that of equals.
-    second = _by_shell(second, table, frequency, pixel_size)
-    halves = shell_sums(first, second, shape)
-    means = shell_sums(first + second, whole, shape)
-    singles = [shell_sums(half, whole, shape) for half in (first, second)]
-    fsc = np.clip(np.nan_to_num(halves.fsc), 0.0, 1.0)
-    independent = halves.counts / (mask_inflation(mask, threads) ** 2 * order)
-    use = frequency > 1 / COARSEST_NOISE
-    with np.errstate(divide="ignore", invalid="ignore"):
-        transfer = np.where(means.power_1 > 0, means.power_2 / means.power_1, 0.0)
-    reference = np.median(transfer[use & (frequency < 1 / evidence.resolution)]) if use.any() else 0.0
-    # Where the map was low-passed it holds rounding only.
-    use &= (transfer > 0.05 * reference) & (frequency < 1.05 / evidence.resolution)
-    if use.sum() < 3:
-        return evidence
-    f, n = fsc[use], independent[use]
-    taken = noise_taken_over(means.fsc[use], f, n, np.ones(f.shape), 2 * f / (1 + f))
-    evidence = replace(evidence, map_noise=None if taken is None else Estimate(*taken))
-    single = [noise_taken_over(s.fsc[use], f, n, np.ones(f.shape), np.sqrt((1 + f) / 2)) for s in singles]
-    if single[0] is not None and single[1] is not None:
-        evidence = replace(evidence, half_in_map=(Estimate(*single[0]), Estimate(*single[1])))
-    return evidence
+    mask[tuple(slice(0, s.stop - s.start) for s in box)] = weight[box]
+    return _Inner(mask, box)
 
 
-def _by_shell(transform: NDArray, table: NDArray, frequency: NDArray, pixel_size: float) -> NDArray[np.complex64]:
-    n = transform.shape[0]
-    k, kx = np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1)
-    radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + kx**2)
-    shell = np.minimum(np.rint(radius).astype(np.int64), len(table) - 1)
-    return (transform * table[shell]).astype(np.complex64)
+def _flattening(power: NDArray, use: NDArray) -> NDArray[np.float64]:
+    """What makes a map's spectrum flat, so that a mask spreads no strong coarse detail over the fine."""
+    return np.where(use & (power > 0), 1.0 / np.sqrt(np.maximum(power, 1e-300)), 0.0)
+
+
+def _against_map(
+    evidence: HalfMapEvidence,
+    inner: _Inner,
+    whites: tuple[NDArray[np.float32], NDArray[np.float32]],
+    map_transform: NDArray,
+    table: NDArray,
+    against: ShellSums,
+    independent: NDArray,
+    shape: tuple[int, int, int],
+    pixel_size: float,
+    threads: int,
+) -> HalfMapEvidence:
+    """Whose noise the map has, well inside the particle, where a mask around it changes nothing.
+
+    whites: the halves, whitened by `table`. against: sums of the halves' mean and the map, over the box.
+    Filter and mask do not commute, so the map gets the spectrum of the halves' sum before it is masked; in two rounds,
+    since over the box the two may hold different amounts of noise.
+    """
+    box_frequency, frequency = shell_frequencies(shape, pixel_size), shell_frequencies(inner.shape, pixel_size)
+    transfer = np.where(against.power_1 > 0, against.power_2 / np.maximum(against.power_1, 1e-300), 0.0)
+    signal = (table > 0) & (box_frequency <= 1 / evidence.resolution)
+    if not (transfer[signal] > 0).any():
+        return evidence
+    # Beyond its low-pass a map holds rounding only; the last shells before hold what masks spread.
+    held = (table > 0) & (transfer > 1e-2 * float(np.median(transfer[signal])))
+    lost = np.flatnonzero(~held & (table > 0) & (box_frequency > box_frequency[signal][0]))
+    top = box_frequency[lost[0]] if lost.size else box_frequency[table > 0][-1]
+    step = frequency[1] - frequency[0]
+    chosen = (frequency >= box_frequency[signal][0]) & (frequency <= top - 1.5 * step)
+    if chosen.sum() < 3:
+        return evidence
+    first, second = (inner.transform(white, threads) for white in whites)
+    total = first + second
+    matched = np.where(held, table / np.sqrt(np.maximum(transfer, 1e-300)), 0.0)
+    for last_round in (False, True):
+        whole = inner.transform(weighed_volume(map_transform, matched, shape, threads), threads)
+        means = shell_sums(total, whole, inner.shape)
+        if not last_round:
+            gain = np.sqrt(means.power_1[chosen] / np.maximum(means.power_2[chosen], 1e-300))
+            matched = matched * np.interp(box_frequency, frequency[chosen], gain)
+    halves = shell_sums(first, second, inner.shape)
+    f, n = np.clip(np.nan_to_num(halves.fsc[chosen]), 0.0, 1.0), independent[chosen]
+    taken = noise_taken_over(means.fsc[chosen], f, n, np.ones(f.shape), 2 * f / (1 + f))
+    apart = shell_sums(first - second, whole, inner.shape)
+    leaning = leaning_to_a_half(
+        means.cross[chosen], means.power_1[chosen], apart.cross[chosen], apart.power_1[chosen],
+        means.power_2[chosen], n,
+    )  # fmt: skip
+    return replace(
+        evidence,
+        map_noise=None if taken is None else Estimate(*taken),
+        half_in_map=None if leaning is None else Estimate(*leaning),
+    )
+
+
+def _with_filters(evidence: HalfMapEvidence, filters: _Filters, sign: int) -> HalfMapEvidence:
+    scale = filters.scale
+    return replace(
+        evidence,
+        scale=None if scale is None else Estimate(sign * scale.value, scale.error),
+        filter_frequency=filters.frequency,
+        filter_log_ratio=filters.log_ratio,
+        filter_error=filters.error,
+        filter_b_factor=filters.b_factor,
+        filter_range=filters.range,
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from veritem.numerics.fourier import fast_size, irfftn, rfftn
 from veritem.numerics.masks import raised_cosine_edge
@@ -64,7 +65,9 @@ def _weigh(transform, table, nz, ny, nx, sz, sy, sx, out):
 
 
 @njit(nogil=True, cache=True)
-def _phase_sums(first, second, ez, ey, ex, nz, ny, nx, sz, sy, sx, cross, power_1, power_2, gradient, curvature):
+def _phase_sums(
+    first, second, ez, ey, ex, nz, ny, nx, sz, sy, sx, counts, cross, power_1, power_2, slope, curvature
+):
     shells = cross.size
     last = nx // 2
     two_pi = 2.0 * np.pi
@@ -86,12 +89,13 @@ def _phase_sums(first, second, ez, ey, ex, nz, ny, nx, sz, sy, sx, cross, power_
                 weight = 0.5 if ix == 0 or (nx % 2 == 0 and ix == last) else 1.0
                 a, b = first[iz, iy, ix], second[iz, iy, ix]
                 c = weight * a * np.conj(b) * turn * ex[ix]
+                counts[shell] += weight
                 cross[shell] += c.real
                 power_1[shell] += weight * (a.real * a.real + a.imag * a.imag)
                 power_2[shell] += weight * (b.real * b.real + b.imag * b.imag)
-                gradient[shell, 0] += qz * c.imag
-                gradient[shell, 1] += qy * c.imag
-                gradient[shell, 2] += qx * c.imag
+                slope[shell, 0] += qz * c.imag
+                slope[shell, 1] += qy * c.imag
+                slope[shell, 2] += qx * c.imag
                 curvature[shell, 0] += qz * qz * c.real
                 curvature[shell, 1] += qy * qy * c.real
                 curvature[shell, 2] += qx * qx * c.real
@@ -151,7 +155,7 @@ class SpectrumEnd:
 
 
 def spectrum_end(frequency: NDArray, power: NDArray, lowest: float, drop: float = 30.0) -> SpectrumEnd | None:
-    """The lowest frequency beyond which the power stays `drop` times below what it was, within a factor 1.25.
+    """The lowest frequency beyond which the power stays `drop` times below what it was.
 
     frequency, power: (n,), rising frequency. lowest: 1/Å, below which nothing is looked at.
     None where there is no such fall by nine tenths of the last frequency. A fall by 30 within a quarter of an octave
@@ -295,7 +299,6 @@ class NoiseShape:
         distance from the particle nor from the box centre explains; the smaller one names the shape.
     radius: Å from the box centre up to which there is noise; None where it reaches the corners.
     reach: Å from the particle up to which there is noise; None where it reaches the box.
-    fade: Å over which it fades from nine tenths of its amplitude to one.
     """
 
     missing: float
@@ -303,7 +306,6 @@ class NoiseShape:
     by_radius: float
     radius: float | None
     reach: float | None
-    fade: float | None
 
 
 def noise_shape(profile: NoiseProfile, least: int = 30) -> NoiseShape | None:
@@ -321,7 +323,7 @@ def noise_shape(profile: NoiseProfile, least: int = 30) -> NoiseShape | None:
     outside = np.where(outside >= least, outside, 0.0)
     total = float(outside.sum())
     if total == 0:
-        return NoiseShape(0.0, 0.0, 0.0, None, None, None)
+        return NoiseShape(0.0, 0.0, 0.0, None, None)
     share = np.clip(np.nan_to_num(profile.variance / level), 0.0, 1.5)
 
     def left_by(axis: int) -> tuple[float, NDArray]:
@@ -334,12 +336,7 @@ def noise_shape(profile: NoiseProfile, least: int = 30) -> NoiseShape | None:
     missing = float((outside * (share < 0.25)).sum()) / total
     radius = _fall(profile.radius, over_radius, outside.sum(axis=1) > 0)
     reach = _fall(profile.distance, over_distance, outside.sum(axis=0) > 0)
-    fade = None
-    if reach is not None:
-        near = _fall(profile.distance, over_distance, outside.sum(axis=0) > 0, 0.81)
-        far = _fall(profile.distance, over_distance, outside.sum(axis=0) > 0, 0.01)
-        fade = None if far is None else max(0.0, far - (near if near is not None else 0.0))
-    return NoiseShape(missing, by_distance, by_radius, radius, reach, fade)
+    return NoiseShape(missing, by_distance, by_radius, radius, reach)
 
 
 def _fall(x: NDArray, y: NDArray, known: NDArray, level: float = 0.25) -> float | None:
@@ -368,6 +365,12 @@ def flatness(profile: NoiseProfile, beyond: float, least: int = 60, faint: float
     level = float(profile.difference[:, inside].sum() / max(profile.counts[:, inside].sum(), 1.0))
     use = (profile.counts >= least) & (profile.distance > beyond)[None, :]
     use &= profile.difference > faint * level * profile.counts
+    # At the edge of a mask a bin holds noise of many strengths, which looks like peaked noise.
+    variance = np.nan_to_num(profile.variance)
+    for step in (-1, 1):
+        near = np.roll(variance, step, axis=1)
+        near[:, -1 if step == -1 else 0] = variance[:, -1 if step == -1 else 0]
+        use &= (variance < 2.0 * near) & (near < 2.0 * variance)
     voxels = float(profile.counts[use].sum())
     if voxels == 0:
         return None
@@ -375,6 +378,29 @@ def flatness(profile: NoiseProfile, beyond: float, least: int = 60, faint: float
     mean = profile.absolute[use] / counts
     root = np.sqrt(profile.difference[use] / counts)
     return float((counts * mean / root).sum() / voxels), voxels
+
+
+def noise_by_signal(
+    first: NDArray[np.float32], second: NDArray[np.float32], distance: NDArray[np.float32], width: int = 5
+) -> tuple[float, float] | None:
+    """Noise variance where the particle's signal is strongest over that where it is weakest, and the voxels behind it.
+
+    The halves' difference is binned by the power of their sum, averaged over cubes of `width` voxels, inside the
+    particle; the upper and the lower third are compared. Sum and difference of halves with equal noise are
+    independent, so the ratio is 1 for noise that is the same everywhere.
+    """
+    inside = distance < 0
+    if int(inside.sum()) < 300:
+        return None
+    box = tuple(slice(max(0, int(w.min()) - width), int(w.max()) + width + 1) for w in np.nonzero(inside))
+    total = first[box] + second[box]
+    local = ndimage.uniform_filter(total * total, width, mode="nearest")[inside[box]]
+    noise = (first[box] - second[box])[inside[box]].astype(np.float64) ** 2
+    low, high = np.quantile(local, [1 / 3, 2 / 3])
+    weakest = float(noise[local <= low].mean())
+    if not weakest > 0:
+        return None
+    return float(noise[local >= high].mean()) / weakest, float(inside.sum()) / 3.0
 
 
 # --------------------------------------------------------------------------- how two maps overlay
@@ -556,17 +582,18 @@ def estimate_shift(
         for axis, n in enumerate(shape):
             k = np.fft.fftfreq(n, 1 / n) if axis < 2 else np.arange(n // 2 + 1)
             turns.append(np.exp(-2j * np.pi * k * shift[axis] / n).astype(np.complex128))
-        cross, power_1, power_2 = (np.zeros(shells) for _ in range(3))
+        counts, cross, power_1, power_2 = (np.zeros(shells) for _ in range(4))
         gradient, curvature = np.zeros((shells, 3)), np.zeros((shells, 6))
-        _phase_sums(first, second, *turns, *shape, *_scales(shape), cross, power_1, power_2, gradient, curvature)
+        _phase_sums(
+            first, second, *turns, *shape, *_scales(shape), counts, cross, power_1, power_2, gradient, curvature
+        )
         scale = np.sqrt(power_1 * power_2)
         fsc = np.where(scale > 0, cross / np.maximum(scale, 1e-300), 0.0)
-        # Only the shells up to where the correlation is lost: beyond, weights are noise.
-        lost = np.flatnonzero(fsc[1:] < 0.2)
-        fsc[(1 + lost[0] if lost.size else shells) :] = 0.0
+        # A weight made of noise would count as much as one of signal.
+        fsc[fsc < 0.1] = 0.0
         fsc[0] = 0.0
         fsc = np.clip(fsc, 0.0, 0.999)
-        weight = np.where(scale > 0, fsc / (1 - fsc**2) / np.maximum(scale, 1e-300), 0.0)
+        weight = np.where(scale > 0, fsc / (1 - fsc**2) * counts / np.maximum(scale, 1e-300), 0.0)
         g = weight @ gradient
         zz, yy, xx, zy, zx, yx = weight @ curvature
         hessian = np.array([[zz, zy, zx], [zy, yy, yx], [zx, yx, xx]])
@@ -615,3 +642,27 @@ def noise_taken_over(
         return None
     value = float((weight * (correlation - unrelated)).sum()) / information
     return value, float(1.0 / np.sqrt(information))
+
+
+def leaning_to_a_half(
+    with_sum: NDArray,
+    sum_power: NDArray,
+    with_difference: NDArray,
+    difference_power: NDArray,
+    map_power: NDArray,
+    independent: NDArray,
+) -> tuple[float, float] | None:
+    """What a map holds of the difference of two halves: 1 if it is the first, -1 the second, 0 their mean; with its
+    standard error.
+
+    A map g (h1 + h2 + t (h1 - h2)) has the gain g = <map, h1 + h2> / |h1 + h2|², and t is its share of the difference.
+    with_sum, with_difference, sum_power, difference_power, map_power: (n,) sums per shell. independent: (n,) of each.
+    """  # fmt: skip
+    use = (with_sum > 0) & (difference_power > 0)
+    if not use.any():
+        return None
+    gain = with_sum[use] / sum_power[use]
+    t = with_difference[use] / (gain * difference_power[use])
+    variance = map_power[use] / (gain**2 * difference_power[use] * 2 * np.maximum(independent[use], 1.0))
+    weight = 1.0 / variance
+    return float((weight * t).sum() / weight.sum()), float(1.0 / np.sqrt(weight.sum()))
