@@ -16,8 +16,10 @@ from veritem.checks.level_0.mask import Mask
 from veritem.checks.level_1.directional_fsc import DirectionalFsc
 from veritem.checks.level_1.fsc_significance import FscSignificance
 from veritem.checks.level_1.global_resolution import GlobalResolution
+from veritem.checks.level_1.local_directional_resolution import LocalDirectionalResolution
 from veritem.checks.level_1.local_fsc import LocalFsc
 from veritem.checks.level_1.shell_occupancy import ShellOccupancy
+from veritem.checks.level_f.half_map_forensics import HalfMapForensics
 
 CHECKS: tuple[type[Check], ...] = (
     Centring,
@@ -31,8 +33,10 @@ CHECKS: tuple[type[Check], ...] = (
     GlobalResolution,
     FscSignificance,
     LocalFsc,
+    LocalDirectionalResolution,
     ShellOccupancy,
     DirectionalFsc,
+    HalfMapForensics,
 )
 
 
@@ -47,4 +51,5 @@ class Level:
 LEVELS: dict[str, Level] = {
     "0": Level("The map", ("density_map",)),
     "1": Level("The half maps", ("half_maps",)),
+    "F": Level("What was deposited", ("half_maps",)),
 }

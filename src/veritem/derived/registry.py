@@ -35,6 +35,7 @@ MODULES = (
     "directional_fsc",
     "resmap",
     "local_fsc",
+    "local_directional",
     "forensics",
     "monores",
 )

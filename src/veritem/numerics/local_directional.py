@@ -437,7 +437,7 @@ def radial_and_azimuthal(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means over the directions within 45 degrees of each place's own direction, and over those 70 and more away.
 
-    log_resolution: (directions, points). offsets: (points, 3) z, y, x from the centre. Two (points,), NaN at the centre.
+    log_resolution: (directions, points). offsets: (points, 3) z, y, x from the centre. Two (points,), NaN in the middle.
     """
     radius = np.linalg.norm(offsets, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,0 +1,644 @@
+"""1.f: the resolution around each place along each direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from veritem.checks.base import Check, Criterion, MapOutput
+from veritem.checks.level_1.direction_figures import direction_text, projected_directions, sphere_figure
+from veritem.checks.local_figures import coloured_slices
+from veritem.derived.local_directional import LocalDirectional
+from veritem.errors import Inconclusive
+from veritem.numerics.directions import (
+    angle_between,
+    evaluate_even,
+    even_harmonics,
+    fit_even,
+    hemisphere,
+    quadratic_axis,
+    quadratic_values,
+)
+from veritem.numerics.fsc import point_group_order
+from veritem.numerics.local import block_labels
+from veritem.numerics.local_directional import (
+    CommonPattern,
+    Slope,
+    block_slope,
+    common_pattern,
+    cone_coefficients,
+    radial_and_azimuthal,
+    sum_inflation,
+)
+from veritem.results import (
+    Column,
+    CurveFigure,
+    DerivedMap,
+    Figure,
+    Marker,
+    Quantity,
+    Reference,
+    Series,
+    Table,
+    format_number,
+)
+
+MOST_ANISOTROPY = 0.10
+MOST_EXCESS = 10.0  # %
+ALPHA = 0.01
+BLOCK = 2.5  # windows: cubes that are turned and drawn
+LEAST_BLOCKS = 8
+MOST_OPEN = 0.3  # share of directions that may end at the finest band
+SURROGATES, DRAWS = 999, 500
+NEAR, FAR = 45.0, 70.0  # °
+
+
+@dataclass(frozen=True, eq=False)
+class RadialCurves:
+    """radius: (bins,) Å. radial, azimuthal: (bins,) Å; their errors in ln."""
+
+    radius: NDArray[np.float64]
+    radial: NDArray[np.float64]
+    azimuthal: NDArray[np.float64]
+    radial_error: NDArray[np.float64]
+    azimuthal_error: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LocalDirectionalMeasurement:
+    """Numbers first; what the figures and maps need after."""
+
+    anisotropy: Quantity
+    common_direction_p: Quantity
+    chance_anisotropy: Quantity
+    typical: Quantity
+    best: Quantity
+    best_axis: Quantity
+    worst: Quantity
+    worst_axis: Quantity
+    axis_error: Quantity
+    azimuthal_excess: Quantity
+    azimuthal_p: Quantity
+    azimuthal_change: Quantity
+    radial_change: Quantity
+    local_anisotropy: Quantity
+    open_end: Quantity
+    points: Quantity
+    window: Quantity
+    undecided: str
+    caveats: tuple[str, ...]
+    local: LocalDirectional = field(repr=False)
+    coefficients: NDArray[np.float64] = field(repr=False)  # (points, 15) of ln resolution, cones undone
+    pattern: CommonPattern = field(repr=False)
+    by_direction: NDArray[np.float64] = field(repr=False)  # (directions,) mean ln resolution as measured in cones
+    direction_error: NDArray[np.float64] = field(repr=False)
+    curves: RadialCurves = field(repr=False)
+    reported_resolution: float | None = field(repr=False)
+
+
+class LocalDirectionalResolution(Check):
+    """Is the map resolved alike in all directions, and at its rim as in its middle?
+
+    The half maps are filtered by bands of frequency and by cones around 46 directions of equal area; a cone passes
+    half of the power at 20° from its axis. The correlation of the two is averaged in a Gaussian window of 11 Å
+    (26 Å wide at half its height) around points 6 Å apart inside the particle. The resolution of a place along a
+    direction is where its correlation falls to 0.143, found as the frequency that best parts the bands above the limit
+    from those below: a low band that fails by chance does not end the search. Where a part of the window lies
+    outside the particle the limit is lowered in proportion, by direction, so that a flat particle does not seem worse
+    resolved along its short axis. Bands reach from 15 Å to a quarter beyond the resolution of the whole map.
+
+    At each place the logarithm of the resolution is fitted with even spherical harmonics of degree 2 and 4, and what
+    the cones blur is undone. The degree-2 part of the mean over all places gives the preferred axis, the worst axis
+    and the anisotropy: the resolution along the worst less that along the best axis, over the mean, less what chance
+    adds to it (in squares).
+
+    A molecule has directions of its own in every place: helices, sheets. What a faulty reconstruction adds points the
+    same way in all places. So each cube of 27 Å of the particle is turned at random, 999 times, and p is how often
+    the mean pattern is then as strong. A warning needs p of at most 0.01 and an anisotropy above 0.10. This takes the
+    place of a simulation of isotropic half maps: it holds the molecule's own scatter too, and on simulated isotropic
+    pairs it rejects no more often than it says. Cubes share windows and are not independent; by how much is added up
+    over all pairs of points and widens chance and intervals. Symmetric copies count as one.
+
+    Radial resolution is the mean over directions within 45° of the line from the centre of the box to the place,
+    azimuthal the mean over those 70° and more away; what all places share is taken off first. Errors of the angles
+    blur the azimuthal one, in proportion to the distance from the centre. The slope against radius of the logarithm
+    of their ratio gives by how much the azimuthal resolution worsens, beyond the radial one, from the centre to the
+    rim. The two are compared at the same place, since flexible rims blur both; the slope is judged at 10 %, which
+    angular errors of about 2.5° reach at 40 Å.
+
+    Misleads when the molecule itself has one direction (coiled coils, filaments, parallel helices of a membrane
+    protein): its signal then differs between directions in every place. Where the box was not centred on the axis of
+    rotation during refinement, "radial" has another meaning. Domains that swing about the middle blur the azimuthal
+    resolution as errors of the angles do. Particles of few cubes seldom give a small p. Values of one place scatter
+    by some percent; only what many places share is sure.
+    """
+
+    code = "1.f"
+    title = "Local directional resolution"
+    level = "1"
+    needs: ClassVar[tuple[str, ...]] = ("half_maps",)
+    criteria = (
+        Criterion(
+            quantity="anisotropy",
+            text="No direction is shared by all places as the better or worse resolved one: the anisotropy is at most "
+            "0.10, or no more than chance",
+            at_most=MOST_ANISOTROPY,
+            significance="common_direction_p",
+            alpha=ALPHA,
+            because="A tenth between the best and the worst direction is seen in the map as stretched features; less "
+            "is common and harmless. A warning also needs p of at most 0.01",
+            warning="The map is resolved better along one axis than across it, in all places alike: the anisotropy is "
+            "{value}.",
+            causes=(
+                "Preferred orientations: the resolution is worst along the direction from which most particles are "
+                "seen",
+                "A missing cone or wedge of views",
+                "A molecule whose own structure has one direction (coiled coils, filaments)",
+            ),
+            advice="Look at the distribution of the particles' angles; see 1.g and 1.h. Collect tilted images or "
+            "change the grid; do not read features that are stretched along the worst axis.",
+        ),
+        Criterion(
+            quantity="azimuthal_excess",
+            text="The azimuthal resolution does not worsen from the centre to the rim by more than the radial one: the "
+            "excess is at most 10 %, or no more than chance",
+            at_most=MOST_EXCESS,
+            significance="azimuthal_p",
+            alpha=ALPHA,
+            because="Errors of the angles blur across the radius and in proportion to it, and nothing else in imaging "
+            "does. A warning also needs p of at most 0.01",
+            warning="Towards the rim the map is blurred across the radius more than along it: {value}.",
+            causes=(
+                "Errors of the particles' angles of two or three degrees",
+                "Domains that swing about the middle of the particle",
+                "A rim of small or disordered parts that mislead the alignment",
+            ),
+            advice="Refine the angles locally or with a mask; look for motions of domains by 3-D variability or "
+            "classification.",
+        ),
+    )
+    references = (
+        Reference(
+            text="Vilas JL, Tagare HD, Vargas J, Carazo JM, Sorzano COS. Measuring local-directional resolution and "
+            "local anisotropy in cryo-EM maps. Nature Communications 11 (2020) 55.",
+            doi="10.1038/s41467-019-13742-w",
+        ),
+        Reference(
+            text="Cardone G, Heymann JB, Steven AC. One number does not fit all: mapping local variations in "
+            "resolution in cryo-EM reconstructions. J Struct Biol 184 (2013) 226–236.",
+            doi="10.1016/j.jsb.2013.08.002",
+        ),
+        Reference(
+            text="Penczek PA. Reliable cryo-EM resolution estimation with modified Fourier shell correlation. IUCrJ 7 "
+            "(2020) 995–1008.",
+            doi="10.1107/S2052252520011574",
+        ),
+    )
+
+    def measure(  # type: ignore[override]
+        self,
+        local_directional: LocalDirectional,
+        symmetry: str,
+        reported_resolution: float | None,
+        seed: int,
+    ) -> LocalDirectionalMeasurement:
+        """The pattern that places share, and how it changes with radius. Raises Inconclusive for small particles."""
+        local = local_directional
+        rng = np.random.default_rng([seed, 0x1F])
+        positions = local.grid.positions()
+        labels = block_labels(positions, BLOCK * local.window)
+        blocks = int(labels.max()) + 1
+        if blocks < LEAST_BLOCKS:
+            raise Inconclusive(
+                f"The particle fills {blocks} cubes of {BLOCK * local.window:.0f} Å; {LEAST_BLOCKS} are needed to tell "
+                "what places share from chance."
+            )
+        copies = float(np.sqrt(point_group_order(symmetry)))
+        values = local.logarithms()
+        cones = np.repeat(cone_coefficients(), [1, 5, 9])
+        coefficients = fit_even(local.directions, values).T / cones
+        widen = copies * sum_inflation(local.grid, labels, local.reach)
+        pattern = common_pattern(coefficients, labels, rng, widen, SURROGATES, DRAWS)
+        shared = _shared(pattern, blocks)
+        by_direction, direction_error = _by_direction(values, labels, rng, widen)
+
+        own = values - (even_harmonics(local.directions, 4) @ fit_even(local.directions, by_direction))[:, None]
+        outwards = positions - local.centre
+        radius = np.linalg.norm(outwards, axis=1)
+        radial, azimuthal = radial_and_azimuthal(own, local.directions, outwards)
+        known = np.isfinite(radial) & np.isfinite(azimuthal)
+        radial, azimuthal = np.where(known, radial, 0.0), np.where(known, azimuthal, 0.0)
+        lever = np.where(known, radius - radius[known].mean(), 0.0)
+        widen_slope = copies * sum_inflation(local.grid, labels, local.reach, lever)
+        rim = float(np.quantile(radius, 0.95))
+
+        def change(y: NDArray) -> Slope:
+            slope = block_slope(radius[known], y[known], labels[known], rng, widen_slope, DRAWS)
+            return Slope(slope.value * rim, slope.error * rim, slope.blocks)
+
+        excess = change(azimuthal - radial)
+        undecided, caveats = "", []
+        if local.open_end > MOST_OPEN:
+            undecided = (
+                f"{100 * local.open_end:.0f} % of the directional resolutions end at {local.finest:.3g} Å, the finest "
+                "band that fits the pixels: what is resolved finer cannot be told apart"
+            )
+        elif local.open_end > MOST_OPEN / 3:
+            caveats.append(
+                f"{100 * local.open_end:.0f} % of the directional resolutions end at the finest band, "
+                f"{local.finest:.3g} Å; the anisotropy may be larger than measured."
+            )
+        if copies > 1:
+            caveats.append(
+                f"Symmetry {symmetry}: its copies count as one, and directions that it makes equal are alike by "
+                "construction."
+            )
+        spans = quadratic_values(coefficients)
+        return LocalDirectionalMeasurement(
+            anisotropy=shared["anisotropy"],
+            common_direction_p=Quantity(
+                label="p of so strong a common direction by chance",
+                value=pattern.p_value,
+                digits=2,
+                note=f"{SURROGATES} times with {blocks} cubes turned at random",
+            ),
+            chance_anisotropy=Quantity(
+                label="Anisotropy that turned cubes reach (95 %)",
+                value=float(np.quantile(np.expm1(pattern.chance), 0.95)),
+                digits=2,
+                note="where there is a common direction, the turned cubes hold it too and reach more",
+            ),
+            typical=Quantity(
+                label="Mean directional resolution",
+                value=float(np.exp(pattern.coefficients[0])),
+                unit="Å",
+                interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], blocks, np.exp),
+                confidence=0.95,
+                estimates="resolution",
+                note="geometric mean over places and directions",
+            ),
+            best=shared["best"],
+            best_axis=shared["best_axis"],
+            worst=shared["worst"],
+            worst_axis=shared["worst_axis"],
+            axis_error=shared["axis_error"],
+            azimuthal_excess=_percent("Azimuthal resolution worsens beyond the radial, centre to rim", excess),
+            azimuthal_p=Quantity(
+                label="p of so large an excess by chance", value=excess.p_above, digits=2, note="one-sided"
+            ),
+            azimuthal_change=_percent("Azimuthal resolution worsens, centre to rim", change(azimuthal)),
+            radial_change=_percent("Radial resolution worsens, centre to rim", change(radial)),
+            local_anisotropy=Quantity(
+                label="Anisotropy of one place (median)",
+                value=float(np.median(np.exp(spans[:, 0]) - np.exp(spans[:, 2]))),
+                digits=2,
+                note="the molecule's own directions and chance included",
+            ),
+            open_end=Quantity(
+                label="Directional resolutions at the finest band",
+                value=100.0 * local.open_end,
+                unit="%",
+                digits=2,
+                note=f"{local.finest:.3g} Å or better",
+            ),
+            points=Quantity(
+                label="Places",
+                value=local.grid.count,
+                note=f"{local.grid.strides.mean():.2g} Å apart, {len(local.directions)} directions, {len(local.bands)} "
+                "bands",
+            ),
+            window=Quantity(label="Standard deviation of the window", value=local.window, unit="Å"),
+            undecided=undecided,
+            caveats=tuple(caveats),
+            local=local,
+            coefficients=coefficients,
+            pattern=pattern,
+            by_direction=by_direction,
+            direction_error=direction_error,
+            curves=_radial_curves(radius, radial, azimuthal, known, labels, rng, widen, local.window),
+            reported_resolution=reported_resolution,
+        )
+
+    def summary(self, measurement: LocalDirectionalMeasurement) -> str:
+        m = measurement
+        return (
+            f"The directional resolution is {m.typical.text()} on average. It is best {m.best_axis.value} "
+            f"({format_number(float(m.best.value or 0))} Å) and worst {m.worst_axis.value} "
+            f"({format_number(float(m.worst.value or 0))} Å): an anisotropy of {m.anisotropy.text()}, p = "
+            f"{format_number(float(m.common_direction_p.value or 0), 2)}. From the centre to the rim the azimuthal "
+            f"resolution worsens by {m.azimuthal_excess.text()} more than the radial one, p = "
+            f"{format_number(float(m.azimuthal_p.value or 0), 2)}."
+        )
+
+    def tables(self, measurement: LocalDirectionalMeasurement) -> list[Table]:
+        c = measurement.curves
+        return [
+            Table(
+                key="radius",
+                title="Radial and azimuthal resolution by radius",
+                columns=(
+                    Column(label="Radius", unit="Å"),
+                    Column(label="Radial resolution", unit="Å"),
+                    Column(label="Azimuthal resolution", unit="Å"),
+                ),
+                rows=tuple(
+                    (round(float(r), 1), round(float(a), 3), round(float(b), 3))
+                    for r, a, b in zip(c.radius, c.radial, c.azimuthal, strict=True)
+                ),
+                caption="Means over the places at each distance from the centre of the box.",
+            )
+        ]
+
+    def figures(self, measurement: LocalDirectionalMeasurement) -> list[Figure]:
+        m = measurement
+        axes = quadratic_axis(m.pattern.coefficients)[1]
+        worst = axes[0]
+        disc = projected_directions()
+        seen = np.isfinite(disc[..., 0])
+        values = np.full(disc.shape[:2], np.nan)
+        values[seen] = np.exp(evaluate_even(m.pattern.coefficients, disc[seen]))
+        marker = []
+        if m.reported_resolution is not None:
+            marker.append(
+                Marker(
+                    axis="y",
+                    value=m.reported_resolution,
+                    label=f"reported {m.reported_resolution:.3g} Å",
+                    role="reported",
+                )
+            )
+        local_span = _local_extremes(m.coefficients)
+        part = m.local.part
+        return [
+            sphere_figure(
+                "directions",
+                "Resolution along each direction",
+                values,
+                worst,
+                "resolution (Å)",
+                "The mean over all places of the resolution along each direction, on the half of all directions that "
+                "point up (+z, the middle of the disc); the rim is the xy plane, and equal areas of the disc are equal "
+                "shares of all directions. A sound map has nearly one colour. The ring marks the worst axis: views "
+                "along it are too many, or views across it too few.",
+                f"Disc of directions coloured by resolution; worst {m.worst_axis.value}, best {m.best_axis.value}.",
+            ),
+            _angle_figure(m, worst, tuple(marker)),
+            _radius_figure(m, tuple(marker)),
+            coloured_slices(
+                "local_anisotropy",
+                "Anisotropy of each place in central slices",
+                part.density,
+                m.local.on_part(local_span[2]),
+                part.index,
+                "anisotropy",
+                (0.0, float(np.round(np.quantile(local_span[2], 0.98), 2)) or 0.1),
+                "viridis",
+                "The three slices through the centre of the particle: the mean of the half maps in grey, and below it "
+                "how much worse the worst direction of each place is than its best, as a share. Every place has some, "
+                "from the molecule's own helices and sheets and by chance; parts that stand out are resolved unevenly.",
+            ),
+        ]
+
+    def maps(self, measurement: LocalDirectionalMeasurement) -> list[MapOutput]:
+        m = measurement
+        best, worst, span = _local_extremes(m.coefficients)
+        both = np.concatenate([best, worst])
+        limits = (float(np.round(np.quantile(both, 0.02), 2)), float(np.round(np.quantile(both, 0.98), 2)))
+        grid = m.local.part.density
+        told = (
+            ("best_directional_resolution", "Best directional resolution", "Å", best, "viridis_r", limits),
+            ("worst_directional_resolution", "Worst directional resolution", "Å", worst, "viridis_r", limits),
+            (
+                "directional_anisotropy", "Anisotropy of the resolution", "", span, "viridis",
+                (0.0, float(np.round(np.quantile(span, 0.98), 2)) or 0.1),
+            ),
+        )  # fmt: skip
+        return [
+            MapOutput(
+                description=DerivedMap(
+                    key=key,
+                    label=label,
+                    file="",
+                    unit=unit,
+                    description=f"{label} around each place, from the degree-2 part of its directional resolution; "
+                    "0 outside the particle.",
+                    colours_map=True,
+                    colour_limits=colours,
+                    palette=palette,
+                ),
+                data=m.local.on_part(values),
+                pixel_size=grid.pixel_size,
+                origin=grid.origin,
+            )
+            for key, label, unit, values, palette, colours in told
+        ]
+
+
+def _interval(value: float, draws: NDArray, blocks: int, back: np.ufunc) -> tuple[float, float]:
+    """95 % from the scatter of bootstrap draws, with the t of so many blocks; `back` undoes the logarithm."""
+    reach = float(student.ppf(0.975, blocks - 1) * np.std(draws))
+    return float(back(value - reach)), float(back(value + reach))
+
+
+def _shared(pattern: CommonPattern, blocks: int) -> dict[str, Quantity]:
+    """The degree-2 part of the common pattern as resolutions, axes and anisotropy, with intervals."""
+    values, axes = quadratic_axis(pattern.coefficients)
+    worst_axis, best_axis = axes[0], axes[2]
+    mean = pattern.coefficients[0]
+    # Along the axes that were found: a draw's own axes would add its scatter to the span once more.
+    along = even_harmonics(np.stack([best_axis, worst_axis]), 2)
+    drawn = pattern.draws[:, :6] @ along.T
+    away = pattern.draws - pattern.coefficients
+    forms = quadratic_values(away)
+    chance = float(np.mean((forms[:, 0] - forms[:, 2]) ** 2))
+    span = float(values[0] - values[2])
+    left = float(np.sqrt(max(span**2 - chance, 0.0)))
+    scale = float(np.exp(values[0]) - np.exp(values[2])) / span if span > 0 else 1.0
+    low, high = _interval(left, drawn[:, 1] - drawn[:, 0], blocks, np.positive)
+    turned = [quadratic_axis(draw)[1] for draw in pattern.draws]
+    off = [
+        float(np.quantile([angle_between(draw[i], axis) for draw in turned], 0.95))
+        for i, axis in ((2, best_axis), (0, worst_axis))
+    ]
+
+    def resolution(label: str, value: float, draws: NDArray) -> Quantity:
+        return Quantity(
+            label=label,
+            value=float(np.exp(mean + value)),
+            unit="Å",
+            interval=_interval(mean + value, draws, blocks, np.exp),
+            confidence=0.95,
+        )
+
+    return {
+        "anisotropy": Quantity(
+            label="Anisotropy: worst less best directional resolution, over the mean",
+            value=scale * left,
+            interval=(max(0.0, scale * low), scale * high),
+            confidence=0.95,
+            digits=2,
+            note="degree-2 part, less what chance adds",
+        ),
+        "best": resolution("Resolution along the best axis", float(values[2]), drawn[:, 0]),
+        "worst": resolution("Resolution along the worst axis", float(values[0]), drawn[:, 1]),
+        "best_axis": Quantity(
+            label="Best axis", value=direction_text(best_axis), note=f"95 % of draws lie within {off[0]:.0f}°"
+        ),
+        "worst_axis": Quantity(
+            label="Worst axis", value=direction_text(worst_axis), note=f"95 % of draws lie within {off[1]:.0f}°"
+        ),
+        "axis_error": Quantity(
+            label="Error of the surer of the two axes (95 %)",
+            value=min(off),
+            unit="°",
+            digits=2,
+            note="an axis around which all directions are alike leaves the other one open",
+        ),
+    }
+
+
+def _by_direction(
+    values: NDArray, labels: NDArray[np.int64], rng: np.random.Generator, widen: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean ln resolution of each direction, and its standard error beside the mean of all directions."""
+    blocks = int(labels.max()) + 1
+    relative = values - values.mean(axis=0)
+    sums = np.stack([np.bincount(labels, row, minlength=blocks) for row in relative], axis=1)
+    counts = np.bincount(labels, minlength=blocks)
+    picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=DRAWS)
+    means = (picks @ sums) / np.maximum(picks @ counts, 1)[:, None]
+    return values.mean(axis=1), widen * means.std(axis=0)
+
+
+def _radial_curves(
+    radius: NDArray,
+    radial: NDArray,
+    azimuthal: NDArray,
+    known: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    rng: np.random.Generator,
+    widen: float,
+    window: float,
+) -> RadialCurves:
+    """Means in shells half a window thick that hold ten places at least; shells at the end join the last full one."""
+    shell = np.floor(radius / (0.5 * window)).astype(np.int64)
+    held = np.bincount(shell[known])
+    full = np.flatnonzero(held >= 10)
+    where = full[np.clip(np.searchsorted(full, shell, side="right") - 1, 0, len(full) - 1)]
+    rows = []
+    for one in full:
+        chosen = np.flatnonzero(known & (where == one))
+        own = np.unique(labels[chosen], return_inverse=True)[1]
+        blocks = int(own.max()) + 1
+        picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=200)
+        counts = picks @ np.bincount(own)
+        row = [radius[chosen].mean()]
+        for y in (radial, azimuthal):
+            drawn = (picks @ np.bincount(own, y[chosen])) / np.maximum(counts, 1)
+            row += [y[chosen].mean(), widen * drawn.std()]
+        rows.append(row)
+    r, a, ae, b, be = np.array(rows).T
+    return RadialCurves(r, np.exp(a), np.exp(b), ae, be)
+
+
+def _local_extremes(coefficients: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Best and worst directional resolution of each place (Å), and worst less best over the mean."""
+    forms, mean = quadratic_values(coefficients), coefficients[:, 0]
+    best, worst = np.exp(mean + forms[:, 2]), np.exp(mean + forms[:, 0])
+    return best, worst, (worst - best) / np.exp(mean)
+
+
+def _percent(label: str, slope: Slope) -> Quantity:
+    low, high = slope.interval()
+    return Quantity(
+        label=label,
+        value=100.0 * float(np.expm1(slope.value)),
+        unit="%",
+        interval=(100.0 * float(np.expm1(low)), 100.0 * float(np.expm1(high))),
+        confidence=0.95,
+        digits=2,
+        note="from a straight line through ln resolution against radius, up to the radius that 95 % lie within",
+    )
+
+
+def _angle_figure(m: LocalDirectionalMeasurement, worst: NDArray, markers: tuple[Marker, ...]) -> CurveFigure:
+    angles = np.array([angle_between(d, worst) for d in m.local.directions])
+    order = np.argsort(angles)
+    mean, value, error = m.pattern.coefficients[0], m.by_direction[order], 1.96 * m.direction_error[order]
+    fine = hemisphere(2000)
+    fitted = evaluate_even(m.pattern.coefficients * np.repeat(cone_coefficients(), [1, 5, 9]), fine)
+    fine_angle = np.degrees(np.arccos(np.minimum(np.abs(fine @ worst), 1.0)))
+    edges = np.linspace(0, 90, 19)
+    bins = np.clip(np.digitize(fine_angle, edges) - 1, 0, 17)
+    middle = np.array([fine_angle[bins == b].mean() for b in range(18)])
+    line = np.array([fitted[bins == b].mean() for b in range(18)])
+    usual = 1.96 * float(np.median(m.direction_error))
+    return CurveFigure(
+        key="angles",
+        title="Resolution against the angle from the worst axis",
+        caption="Each point is one of the 46 directions, averaged over all places, with its 95 % interval. The line is "
+        "the smooth pattern through them, averaged around the axis. The band is where the points of a map without any "
+        "anisotropy would lie. A line that falls out of the band from left to right means that the map is smeared "
+        "along the worst axis.",
+        alt_text=f"Directional resolution from {np.exp(value[0]):.2f} Å near the worst axis to "
+        f"{np.exp(value[-1]):.2f} Å across it.",
+        series=(
+            Series(
+                label="alike in all directions",
+                x=(0.0, 90.0),
+                y=(float(np.exp(mean)),) * 2,
+                low=(float(np.exp(mean - usual)),) * 2,
+                high=(float(np.exp(mean + usual)),) * 2,
+                role="expected",
+            ),
+            Series(
+                label="46 directions",
+                x=tuple(angles[order]),
+                y=tuple(np.exp(value)),
+                low=tuple(np.exp(value - error)),
+                high=tuple(np.exp(value + error)),
+                style="points",
+                role="data",
+            ),
+            Series(label="smooth pattern", x=tuple(middle), y=tuple(np.exp(line)), role="model"),
+        ),
+        x_label="Angle from the worst axis (°)",
+        y_label="Resolution (Å)",
+        markers=markers,
+    )
+
+
+def _radius_figure(m: LocalDirectionalMeasurement, markers: tuple[Marker, ...]) -> CurveFigure:
+    c = m.curves
+
+    def series(label: str, y: NDArray, error: NDArray, role: str) -> Series:
+        return Series(
+            label=label,
+            x=tuple(c.radius),
+            y=tuple(y),
+            low=tuple(y * np.exp(-1.96 * error)),
+            high=tuple(y * np.exp(1.96 * error)),
+            role=role,  # type: ignore[arg-type]
+        )
+
+    return CurveFigure(
+        key="radius",
+        title="Radial and azimuthal resolution against radius",
+        caption=f"The mean resolution along directions within {NEAR:g}° of the radius (radial) and along those "
+        f"{FAR:g}° and more from it (azimuthal), at each distance from the centre of the box, with 95 % bands. Where the angles "
+        "of the particles are right the two run together. Where they are wrong the azimuthal curve rises away from the "
+        "radial one towards the rim.",
+        alt_text=f"Radial resolution from {c.radial[0]:.2f} to {c.radial[-1]:.2f} Å and azimuthal resolution from "
+        f"{c.azimuthal[0]:.2f} to {c.azimuthal[-1]:.2f} Å, centre to rim.",
+        series=(
+            series("radial", c.radial, c.radial_error, "data"),
+            series("azimuthal", c.azimuthal, c.azimuthal_error, "corrected"),
+        ),
+        x_label="Distance from the centre (Å)",
+        y_label="Resolution (Å)",
+        markers=markers,
+    )
