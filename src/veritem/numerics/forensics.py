@@ -65,9 +65,7 @@ def _weigh(transform, table, nz, ny, nx, sz, sy, sx, out):
 
 
 @njit(nogil=True, cache=True)
-def _phase_sums(
-    first, second, ez, ey, ex, nz, ny, nx, sz, sy, sx, counts, cross, power_1, power_2, slope, curvature
-):
+def _phase_sums(first, second, ez, ey, ex, nz, ny, nx, sz, sy, sx, counts, cross, power_1, power_2, slope, curvature):
     shells = cross.size
     last = nx // 2
     two_pi = 2.0 * np.pi
@@ -278,14 +276,14 @@ def noise_profile(
     """
     shape = first.shape
     radius_bin, distance_bin, lowest = 2.0 * pixel_size, max(2.0, pixel_size), -12.0
-    centre = [n // 2 for n in shape]
-    rows = int(np.ceil(np.sqrt(sum(max(c, n - c) ** 2 for n, c in zip(shape, centre, strict=True))) / 2.0)) + 1
+    cz, cy, cx = (n // 2 for n in shape)
+    rows = int(np.ceil(np.sqrt(sum(max(c, n - c) ** 2 for n, c in zip(shape, (cz, cy, cx), strict=True))) / 2.0)) + 1
     columns = int(np.ceil((float(distance.max()) - lowest) / distance_bin)) + 1
     sums = np.zeros((rows, columns, 6))
-    _profile(first, second, distance, *centre, pixel_size, radius_bin, distance_bin, lowest, sums)
+    _profile(first, second, distance, cz, cy, cx, pixel_size, radius_bin, distance_bin, lowest, sums)
     return NoiseProfile(
-        (np.arange(rows) + 1) * radius_bin,
-        lowest + (np.arange(columns) + 0.5) * distance_bin,
+        np.arange(1, rows + 1, dtype=np.float64) * radius_bin,
+        lowest + (np.arange(columns, dtype=np.float64) + 0.5) * distance_bin,
         *(np.ascontiguousarray(sums[..., k]) for k in range(6)),
     )
 
@@ -416,7 +414,7 @@ def orientations() -> list[Orientation]:
     return [
         (order, signs)
         for order in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-        for signs in itertools.product((1, -1), repeat=3)
+        for signs in itertools.product((1, -1), (1, -1), (1, -1))
     ]
 
 
@@ -585,7 +583,19 @@ def estimate_shift(
         counts, cross, power_1, power_2 = (np.zeros(shells) for _ in range(4))
         gradient, curvature = np.zeros((shells, 3)), np.zeros((shells, 6))
         _phase_sums(
-            first, second, *turns, *shape, *_scales(shape), counts, cross, power_1, power_2, gradient, curvature
+            first,
+            second,
+            turns[0],
+            turns[1],
+            turns[2],
+            *shape,
+            *_scales(shape),
+            counts,
+            cross,
+            power_1,
+            power_2,
+            gradient,
+            curvature,
         )
         scale = np.sqrt(power_1 * power_2)
         fsc = np.where(scale > 0, cross / np.maximum(scale, 1e-300), 0.0)
