@@ -118,7 +118,7 @@ class ShellOccupancy(Check):
         """Read the curves; what cannot be told is Inconclusive before it gets here."""
         d = directional_fsc
         significant = d.p_value <= ALPHA
-        a_low, a_high = (float(v) for v in np.percentile(d.anisotropy_draws, [2.5, 97.5]))
+        a_low, a_high = _anisotropy_interval(d)
         levels = 1.0 / (d.found.occupancy_shells[0] * d.shell_width)
         repeated = 1.0 / (d.repeats.occupancy_shells * d.shell_width)
         alike = 1.0 / (np.median(d.chance.occupancy_shells, axis=0) * d.shell_width)
@@ -229,6 +229,15 @@ class ShellOccupancy(Check):
 
     def figures(self, measurement: ShellOccupancyMeasurement) -> list[Figure]:
         return [_occupancy_figure(measurement), _sphere(measurement)]
+
+
+def _anisotropy_interval(d: DirectionalCorrelation) -> tuple[float, float]:
+    """95 %, of repeats as anisotropic as what was found. A range is pushed up by noise, so that what the repeats exceed
+    the finding by is also taken off the lower end; and it reaches 0 where chance may have made all of it.
+    """
+    low, high = (float(v) for v in np.percentile(d.anisotropy_draws, [2.5, 97.5]))
+    pushed = max(float(np.median(d.anisotropy_draws)) - d.anisotropy, 0.0)
+    return (0.0 if d.p_value > 0.025 else max(low - pushed, 0.0)), high
 
 
 def _occupancy_figure(m: ShellOccupancyMeasurement) -> CurveFigure:
