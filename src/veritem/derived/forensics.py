@@ -53,6 +53,7 @@ SOLVENT_ABOVE = 8.0  # Å: noise is compared in detail finer than this
 LEAST_SOLVENT = 2000  # voxels
 INNER_EDGE = 4.0  # Å: halves and map are compared where any mask around the particle is 1
 COPIES = 1e-5  # what the second half lacks of the first, where rounding is all that differs
+FILTER_ROUNDS = 3
 LEAST_INNER = 500.0  # voxels
 LARGEST_LOG_RATIO = 7.0  # of the halves' amplitudes; beyond, one of them holds rounding only
 
@@ -245,25 +246,32 @@ def half_map_evidence(
     use = (frequency >= 1 / COARSEST_NOISE) & (frequency <= last) & (spectrum.radial > 0)
     inner = _inner_mask(mask_distance, pixel_size)
     if inner is not None:
-        flat = [
-            inner.transform(weighed_volume(transform, _flattening(power, use), shape, threads), threads)
-            for transform, power in ((half_transforms.first, sums.power_1), (second, sums.power_2))
-        ]
-        inside = shell_sums(flat[0], flat[1], inner.shape)
         inner_frequency = shell_frequencies(inner.shape, pixel_size)
-        independent = np.maximum(inside.counts / (mask_inflation(inner.mask, threads) ** 2 * order), 1.0)
+        inflation = mask_inflation(inner.mask, threads)
         within = (inner_frequency >= frequency[use][0]) & (inner_frequency <= frequency[use][-1])
-        # Flattened each by its own spectrum, the halves still differ inside the particle by what differs outside.
-        rest = _filters(
-            inner_frequency[within], inside.fsc[within], inside.power_1[within], inside.power_2[within],
-            independent[within], 0.0,
-        )  # fmt: skip
-        if rest.known:
-            exact = 0.5 * np.log(np.maximum(sums.power_2, 1e-300) / np.maximum(sums.power_1, 1e-300))
-            filters = rest.after(frequency[use], exact[use], filters.scale)
-            log_ratio = filters.at(frequency)
-            ratio = halves.sign * np.exp(-log_ratio)
-        del flat
+        exact = 0.5 * np.log(np.maximum(sums.power_2, 1e-300) / np.maximum(sums.power_1, 1e-300))
+        flat = [_flattening(power, use) for power in (sums.power_1, sums.power_2)]
+        cube = inner.transform(weighed_volume(half_transforms.first, flat[0], shape, threads), threads)
+        correction = np.zeros(len(frequency))
+        # Flattened each by its own spectrum, the halves still differ inside the particle by what differs outside it.
+        # Masks spread that from shell to shell until both are alike, so it is taken off in rounds.
+        for _ in range(FILTER_ROUNDS):
+            other = inner.transform(weighed_volume(second, flat[1] * np.exp(-correction), shape, threads), threads)
+            inside = shell_sums(cube, other, inner.shape)
+            independent = np.maximum(inside.counts / (inflation**2 * order), 1.0)
+            rest = _filters(
+                inner_frequency[within], inside.fsc[within], inside.power_1[within], inside.power_2[within],
+                independent[within], 0.0,
+            )  # fmt: skip
+            if not rest.known:
+                break
+            correction = correction + rest.at(frequency)
+            filters = rest.after(frequency[use], (exact + correction - rest.at(frequency))[use], filters.scale)
+            if float(np.abs(rest.log_ratio).max()) < 0.05:
+                break
+        log_ratio = filters.at(frequency)
+        ratio = halves.sign * np.exp(-log_ratio)
+        del cube
     evidence = _with_filters(evidence, filters, halves.sign)
 
     # Whitened by the noise, voxels are nearly independent.
@@ -316,11 +324,13 @@ def half_map_evidence(
 def particle_shaped(shape: NoiseShape) -> bool:
     """Whether noise is missing around the particle, and distance from it explains where better than a sphere does.
 
-    Where particle and box centre explain it alike (a round particle), a mask that ends within 10 Å of the particle
-    is one of the particle.
+    Noise that ends within 6 Å of the particle leaves nothing to tell shapes by: a mask of the particle. Where distance
+    from the particle and from the box centre explain it alike (a round particle), one that ends within 10 Å is.
     """
     if shape.missing < 0.05:
         return False
+    if shape.reach is not None and shape.reach < 6.0:
+        return True
     if shape.by_distance < 0.6 * shape.by_radius:
         return True
     if shape.by_radius < 0.6 * shape.by_distance:
@@ -355,20 +365,15 @@ def _overlays(
     found = []
     for a, b in ((0, 1), (2, 0), (2, 1)):
         overlay = Overlay(cubes[a], cubes[b], exact, finest, COARSEST_OVERLAY, threads)
-        sign = -1 if overlay.sign() < 0 else 1
-        if sign < 0:
-            overlay.second = -overlay.second
         score, shift = overlay.score()
-        orientation, best = (IDENTITY, score) if score > SURE_OVERLAY else overlay.best()
-        if sign < 0 and best < 0.5:
-            sign = 1
+        orientation, best = (IDENTITY, score) if abs(score) > SURE_OVERLAY else overlay.best()
+        sign = -1 if best < 0 and abs(best) > 0.5 else 1
         voxels = tuple(-s * exact / pixel_size for s in shift)
-        # A lone voxel of shift on the coarse grid is within what noise and phases do; the fine estimate finds it.
         found.append(
             Lay(
-                score,
+                abs(score),
                 orientation,
-                best,
+                abs(best),
                 sign,
                 1.0 / float(np.sqrt(max(overlay.coefficients, 1.0))),
                 (voxels[0], voxels[1], voxels[2]),

@@ -441,14 +441,13 @@ def describe_orientation(orientation: Orientation) -> str:
         if len(flipped) == 1:
             return f"mirrored along {flipped[0]}"
         if len(flipped) == 3:
-            return "inverted through its centre, which mirrors it"
+            return "inverted through its centre, a mirror image"
         return f"turned by 180° about {next(a for a in axes if a not in flipped)}"
     kept = [i for i in range(3) if order[i] == i]
-    mirror = ", which mirrors it" if changes_hand(orientation) else ""
     if len(kept) == 1 and not changes_hand(orientation) and signs[kept[0]] > 0:
         return f"turned by 90° about {axes[kept[0]]}"
-    names = [("−" if signs[i] < 0 else "") + axes[order[i]] for i in (2, 1, 0)]
-    return f"with its axes exchanged (x, y, z are {', '.join(names)} of the other){mirror}"
+    names = ", ".join(("−" if signs[i] < 0 else "") + axes[order[i]] for i in (2, 1, 0))
+    return f"of exchanged axes ({names} for x, y, z)" + (", a mirror image" if changes_hand(orientation) else "")
 
 
 def coarse_cube(
@@ -521,30 +520,27 @@ class Overlay:
         return (transform * scale[self.shell] * self.band).astype(np.complex64)
 
     def score(self, orientation: Orientation = IDENTITY) -> tuple[float, tuple[int, int, int]]:
-        """The largest mean correlation over all shifts, and the shift: the second moved by it overlays the first."""
+        """The largest mean correlation over all shifts, and the shift: the second moved by it overlays the first.
+
+        Negative where the largest in absolute value is: the contrast of one of them is inverted.
+        """
         n = self.size
         order, signs = orientation
         data = np.transpose(self.second, order)
         for axis, sign in enumerate(signs):
             if sign < 0:
+                # Voxel 0 is the middle and stays where it is.
                 data = np.roll(np.flip(data, axis), 1, axis)
         transform = rfftn(np.ascontiguousarray(data), self.threads)
         correlation = irfftn(self.first * np.conj(transform), (n, n, n), self.threads) * (n**3 / self.coefficients)
-        at = np.unravel_index(int(np.argmax(correlation)), correlation.shape)
+        at = np.unravel_index(int(np.argmax(np.abs(correlation))), correlation.shape)
         shift = tuple(int(i) if i <= n // 2 else int(i) - n for i in at)
         return float(correlation[at]), (shift[0], shift[1], shift[2])
 
-    def sign(self) -> float:
-        """The largest absolute correlation as they are, with its sign: negative where contrast is inverted."""
-        n = self.size
-        transform = rfftn(self.second, self.threads)
-        correlation = irfftn(self.first * np.conj(transform), (n, n, n), self.threads) * (n**3 / self.coefficients)
-        return float(correlation.ravel()[int(np.argmax(np.abs(correlation)))])
-
     def best(self) -> tuple[Orientation, float]:
-        """The orientation that overlays best, and its correlation."""
+        """The orientation that overlays best in absolute value, and its correlation."""
         scores = [(self.score(o)[0], o) for o in orientations()]
-        top = max(scores, key=lambda pair: pair[0])
+        top = max(scores, key=lambda pair: abs(pair[0]))
         return top[1], top[0]
 
 

@@ -393,7 +393,7 @@ HALF_MAP_DEFECTS: tuple[HalfMapDefect, ...] = (
     ),
     HalfMapDefect(
         "map_of_other_halves", "uploaded a map that was not made from these halves",
-        "share of the map's noise that is of other data", (0.8, 0.9, 1.0), "map_noise", map_of_other_halves,
+        "share of the map's noise that is of other data", (0.9, 0.95, 1.0), "map_noise", map_of_other_halves,
     ),
     HalfMapDefect(
         "map_of_other_molecule", "uploaded the half maps of another entry",

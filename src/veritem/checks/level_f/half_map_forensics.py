@@ -145,21 +145,6 @@ class HalfMapForensics(Check):
             "then.",
         ),
         Criterion(
-            quantity="noise_correlation",
-            text="The noise of the halves is independent",
-            at_most=LARGEST_CORRELATION,
-            rule="interval",
-            because="Independent noise correlates to 0; a correlation of 0.03 adds 0.03 to the FSC at every frequency, "
-            "a fifth of the 0.143 by which resolution is read",
-            warning="The halves share noise: around the particle, in the finest detail, they correlate by {value}.",
-            causes=(
-                "Some of the particles are in both halves (duplicates, symmetry-expanded copies, overlapping picks)",
-                "One of the halves, or a map made from both, stands in place of the other",
-                "Both halves were processed with the same reference at high resolution",
-            ),
-            advice="Remove duplicate particles, split them once and keep the split, and reconstruct both halves anew.",
-        ),
-        Criterion(
             quantity="half_in_map",
             text="Neither of the halves is the map",
             at_least=-LARGEST_LEANING,
@@ -174,6 +159,21 @@ class HalfMapForensics(Check):
                 "A half map was uploaded as the map",
             ),
             advice="Send both half maps and the map that was made from both.",
+        ),
+        Criterion(
+            quantity="noise_correlation",
+            text="The noise of the halves is independent",
+            at_most=LARGEST_CORRELATION,
+            rule="interval",
+            because="Independent noise correlates to 0; a correlation of 0.03 adds 0.03 to the FSC at every frequency, "
+            "a fifth of the 0.143 by which resolution is read",
+            warning="The halves share noise: around the particle, in the finest detail, they correlate by {value}.",
+            causes=(
+                "Some of the particles are in both halves (duplicates, symmetry-expanded copies, overlapping picks)",
+                "One of the halves, or a map made from both, stands in place of the other",
+                "Both halves were processed with the same reference at high resolution",
+            ),
+            advice="Remove duplicate particles, split them once and keep the split, and reconstruct both halves anew.",
         ),
         Criterion(
             quantity="half_agreement",
