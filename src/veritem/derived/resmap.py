@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from veritem.derived.half_maps import HalfPart
+from veritem.derived.half_maps import HalfPart, HalfTransforms
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.registry import derived
 from veritem.errors import Inconclusive
+from veritem.numerics.local_fsc import held_to
 from veritem.numerics.resmap import (
     ScaleTest,
     false_discovery_limit,
@@ -18,6 +19,7 @@ from veritem.numerics.resmap import (
     log_spaced,
     scale_tests,
 )
+from veritem.numerics.shells import shell_frequencies
 
 FINEST = 2.2  # voxels
 COARSEST, RESOLUTIONS = 15.0, 4.0  # Å, and at least so many times the resolution of the whole map
@@ -36,40 +38,44 @@ class WaveResolution(LocalResolution):
 
     wavelengths: (scales,) Å, rising. significant, significant_noise: (scales,) shares of the voxels where waves of that
         length stand out, in the mean of the halves and in half their difference.
-    empty: (scales,) bool, scales at which the halves hold no noise, so that nothing can be tested.
+    held: Å, beyond which the half maps hold nothing; twice the pixel size where they hold all that the grid can.
     limit: the p-value that was significant, of one voxel at one scale; None when none was.
     """
 
     wavelengths: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     significant: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     significant_noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    empty: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    held: float = 0.0
     limit: float | None = None
 
 
 @derived
-def resmap(half_part: HalfPart, threads: int) -> WaveResolution:
+def resmap(half_part: HalfPart, half_transforms: HalfTransforms, threads: int) -> WaveResolution:
     """The finest significant wavelength at each voxel of the particle.
 
     Raises Inconclusive when the halves do not differ.
     """
     part = half_part
-    wavelengths = scales_for(part.resolution, part.pixel_size)
+    # On the whole box: the tapered faces of the part fill what a filter left empty.
+    whole = half_transforms
+    limit = float(shell_frequencies(whole.shape, whole.pixel_size)[held_to(whole.sums)])
+    held = max(1.0 / limit, 2.0 * part.pixel_size)
+    wavelengths = scales_for(part.resolution, max(FINEST * part.pixel_size, held))
     tests = list(
         scale_tests(
-            part.first, part.second, part.shape, part.pixel_size, wavelengths, part.index, NOISE_WINDOW, threads
+            part.first, part.second, part.shape, part.pixel_size, wavelengths, part.index, NOISE_WINDOW,
+            1.0 / held, threads,
         )
-    )
-    empty = np.array([not np.any(test.noise > 0) for test in tests])
-    if empty.all():
+    )  # fmt: skip
+    if not any(np.any(test.noise > 0) for test in tests):
         raise Inconclusive(
             "The half maps do not differ inside the particle, so nothing can be compared with their noise. Send the "
             "two half maps of the refinement, not one map twice."
         )
-    limit = false_discovery_limit(tests, FALSE_DISCOVERIES)
+    significant = false_discovery_limit(tests, FALSE_DISCOVERIES)
     nothing = np.zeros((len(tests), part.index.size), np.float32)
-    by_signal = nothing if limit is None else over_limit(tests, limit, [test.signal for test in tests])
-    by_noise = nothing if limit is None else over_limit(tests, limit, [test.noise for test in tests])
+    by_signal = nothing if significant is None else over_limit(tests, significant, [test.signal for test in tests])
+    by_noise = nothing if significant is None else over_limit(tests, significant, [test.noise for test in tests])
     resolution, level = finest_waves(by_signal, wavelengths)
     known = np.isfinite(resolution)
     middle = float(np.median(resolution[known])) if known.any() else part.resolution
@@ -77,21 +83,21 @@ def resmap(half_part: HalfPart, threads: int) -> WaveResolution:
         resolution=resolution,
         part=part,
         window=max(NARROWEST_WINDOW, float(np.interp(middle, wavelengths, [test.window for test in tests]))),
-        finest=float(wavelengths[~empty][0]),
+        finest=float(wavelengths[0]),
         coarsest=float(wavelengths[-1]),
         false_rate=float(np.mean(finest_waves(by_noise, wavelengths)[0] < FALSE_BELOW)),
         extra={"level": level},
         wavelengths=wavelengths,
         significant=(by_signal >= 1.0).mean(axis=1),
         significant_noise=(by_noise >= 1.0).mean(axis=1),
-        empty=empty,
-        limit=limit,
+        held=held,
+        limit=significant,
     )
 
 
-def scales_for(resolution: float, pixel_size: float) -> NDArray[np.float64]:
-    """Wavelengths in Å. resolution: Å, of the whole map. pixel_size: Å, of the grid that is searched."""
-    return log_spaced(FINEST * pixel_size, max(COARSEST, RESOLUTIONS * resolution), RATIO, FEWEST, MOST)
+def scales_for(resolution: float, finest: float) -> NDArray[np.float64]:
+    """Wavelengths in Å. resolution: Å, of the whole map. finest: Å."""
+    return log_spaced(finest, max(COARSEST, RESOLUTIONS * resolution), RATIO, FEWEST, MOST)
 
 
 def over_limit(tests: list[ScaleTest], limit: float, values: list[NDArray[np.float32]]) -> NDArray[np.float32]:

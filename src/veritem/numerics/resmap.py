@@ -423,18 +423,20 @@ def scale_tests(
     wavelengths: NDArray,
     index: NDArray[np.int64],
     noise_window: float,
+    limit: float = np.inf,
     threads: int = 1,
 ) -> Iterator[ScaleTest]:
     """Test every scale in turn; only one scale's volumes exist at a time.
 
     first, second: half-complex transforms of the half maps of `shape` (nz, ny, nx), on any device.
     index: (voxels,) flat indices of the wanted voxels. noise_window: Å, standard deviation of the window in which the
-    local variance of the noise is taken; it is at least a wavelength.
+    local variance of the noise is taken; it is at least a wavelength. limit: 1/Å, beyond which the maps hold nothing.
     """
     xp = namespace(first)
     noise = (first - second) * 0.5
     mean = second + noise
     frequency, white = whitening(to_host(_power(noise)), shape, pixel_size)
+    white[frequency > limit * (1.0 + 1e-6)] = 0.0
     extent = tuple(n * pixel_size for n in shape)
     size = np.array(shape)
     for wavelength in (float(w) for w in wavelengths):

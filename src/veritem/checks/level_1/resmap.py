@@ -16,14 +16,20 @@ from veritem.numerics.density_map import DensityMap
 from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Series, format_number
 
 MEASURES = "local resolution by ResMap"
-TOLERANCE = 1.2
+TOLERANCE = 1.15
+BECAUSE = (
+    "Detection at one place takes more signal than FSC 0.143 of the whole map does. On 23 sound pairs of uniform "
+    "proteins at 2.2 to 4.2 Å the finest 5 % were 1.00 to 1.10 times the true resolution, and the lower end of their "
+    "interval at most 1.06 times; the rest allows for particles unlike these. A warning needs the whole interval beyond"
+)
 # Shares of the particle, in %, that are given the finest scale: above the first it is said, above the second nothing is
 # judged.
 SAID, TOO_MANY = 1.0, 50.0
 HISTOGRAM = (
-    "How often each value occurs among the voxels of the particle where it is determinable. The band around the median "
-    "is its 95 % interval. Detection at one place takes about as much signal as FSC 0.5: the reported resolution, at FSC "
-    "0.143, lies at the fine end or just beyond it. Far to the left of all values it is better than the half maps allow."
+    "How often each value occurs among the voxels of the particle where it is determinable. The band around the "
+    "median is its 95 % interval. Detection at one place takes about as much signal as FSC 0.5: the reported "
+    "resolution, at FSC 0.143, lies at the fine end or just beyond it. Far to the left of all values it is better than "
+    "the half maps allow."
 )
 
 
@@ -65,7 +71,9 @@ class ResMap(LocalResolutionCheck):
     significant wave stay empty.
 
     The value says where waves can be detected at one place, and that takes more signal than FSC 0.143 over a whole map
-    does.
+    does. On uniform simulated proteins the median is the resolution at FSC 0.5 of the same half maps, within 2 % below
+    and 6 % above; against FSC 0.143 it is 1.05 to 1.37 times as coarse, the more the slower the signal falls. The
+    finest 5 % are 1.00 to 1.13 times as coarse, and they are what the reported resolution is compared with.
 
     Misleads when it is read as an FSC: it speaks of strength over noise and not of agreement, and coarse values where
     the density is weak or empty (cavities, the rim) are no sign of blur. Structure of one sharp period is given up to a
@@ -78,7 +86,7 @@ class ResMap(LocalResolutionCheck):
     title = "Local resolution: ResMap"
     measures = MEASURES
     tolerance = TOLERANCE
-    criteria: ClassVar = local_resolution_criteria(MEASURES, TOLERANCE, "PENDING")
+    criteria: ClassVar = local_resolution_criteria(MEASURES, TOLERANCE, BECAUSE)
     references = (
         Reference(
             text="Kucukelbir A, Sigworth FJ, Tagare HD. Quantifying the local resolution of cryo-EM density maps. "
@@ -120,9 +128,9 @@ class ResMap(LocalResolutionCheck):
                 f"In {beyond:.0f} % of the particle the finest waves that were looked for stand out "
                 f"({local.finest:.3g} Å): the halves share their noise, or their pixels are too coarse"
             )
-        if local.empty.any():
+        if local.held > 1.1 * 2.0 * local.part.pixel_size:
             caveats.append(
-                f"The half maps hold nothing finer than about {local.finest:.3g} Å: they were low-pass filtered there."
+                f"The half maps hold nothing finer than {local.held:.3g} Å: they were low-pass filtered there."
             )
         shared = self.measured(local, reported_resolution, view_map, contour_level, seed, tuple(caveats))
         tested = local.wavelengths
