@@ -12,13 +12,13 @@ from veritem.numerics.fsc import (
     THRESHOLD,
     ShellCorrelation,
     detection_limit,
+    filtered_part,
     first_lasting_crossing,
     fsc_deviation,
     fsc_draws,
     fsc_z,
     group_z,
     largest_return,
-    low_frequency_part,
     mask_correlation,
     mask_inflation,
     mean_level,
@@ -129,17 +129,21 @@ def test_the_phase_residual_that_belongs_to_an_fsc(fsc, residual):
     assert mean == pytest.approx(residual, abs=4 * error + 0.05)  # the constants are rounded to 0.1
 
 
-@pytest.mark.parametrize("shape", [(20, 24, 18), (21, 19, 23)])
-def test_the_low_frequency_part_is_that_of_the_whole_map(shape):
+@pytest.mark.parametrize("shape", [(20, 24, 18), (21, 19, 23), (16, 16, 16)])
+@pytest.mark.parametrize("last", [0, 3, 8, 99])
+def test_a_filtered_part_is_that_of_the_whole_map(shape, last):
     rng = np.random.default_rng(5)
     data = noise(shape, rng)
     transform = rfftn(data)
-    for below in (0.0001, 0.11, 0.3):
-        expected = irfftn(transform * (frequency_grid(shape, 1.3) < below), shape)
-        box = (slice(2, 15), slice(0, 19), slice(5, 18))
-        part = low_frequency_part(transform, shape, 1.3, below, box)
-        assert part.dtype == np.float32
-        assert np.abs(part - expected[box]).max() < 1e-5
+    shells = max(shape) // 2 + 1
+    gain = rng.random(shells)
+    gain[last + 1 :] = 0
+    shell = (frequency_grid(shape, 1.0) * max(shape) + 0.5).astype(int)
+    expected = irfftn(transform * np.append(gain, 0.0)[np.minimum(shell, shells)].astype(np.float32), shape)
+    box = (slice(2, 15), slice(0, 16), slice(5, 14))
+    part = filtered_part(transform, shape, gain, box)
+    assert part.dtype == np.float32
+    assert np.abs(part - expected[box]).max() < 1e-5
 
 
 # --- the null --------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from veritem.numerics.fsc import (
     THRESHOLD,
     ShellCorrelation,
     ShellSums,
+    filtered_part,
     first_lasting_crossing,
     fsc_draws,
-    low_frequency_part,
     mask_correlation,
     point_group_order,
     shell_sums,
@@ -81,17 +81,18 @@ class MaskedHalves:
 
 
 @dataclass(frozen=True, eq=False)
-class LowHalves:
-    """What the halves hold below the frequency from which the mask's own correlation is taken off.
+class SplitHalves:
+    """The halves around the particle, split where the mask's own correlation begins to be taken off.
 
-    below: 1/Å. box: the part of the map that is kept, 26 Å beyond the hard mask. first, second: (z, y, x) in that part.
-    sums: of the whole boxes.
+    below: 1/Å. box: the part of the map that is kept, 26 Å beyond the hard mask.
+    low: both halves with only what lies below, (z, y, x) in that part. white: both with only what lies above, every
+    shell brought to the same power. sums: of the whole boxes.
     """
 
     below: float
     box: tuple[slice, slice, slice]
-    first: NDArray[np.float32]
-    second: NDArray[np.float32]
+    low: tuple[NDArray[np.float32], NDArray[np.float32]]
+    white: tuple[NDArray[np.float32], NDArray[np.float32]]
     sums: ShellSums
 
 
@@ -245,26 +246,31 @@ def _masked_transform(
 
 
 @derived
-def low_halves(half_transforms: HalfTransforms, mask_distance: NDArray[np.float32], threads: int) -> LowHalves:
-    """Cut off the halves' detail, from where their unmasked FSC falls below 0.8 to stay."""
+def split_halves(half_transforms: HalfTransforms, mask_distance: NDArray[np.float32], threads: int) -> SplitHalves:
+    """Split the halves where their unmasked FSC falls below 0.8 to stay, and whiten what lies above."""
     sums = half_transforms.sums
     shape, pixel_size = half_transforms.shape, half_transforms.pixel_size
     frequency = shell_frequencies(shape, pixel_size)
     crossing = first_lasting_crossing(frequency, sums.fsc, RANDOMISED_BELOW)
-    # Up to the shell that is below, itself not included.
-    below = float(frequency[-1]) if crossing is None else float(frequency[frequency >= crossing * (1 - 1e-9)][0])
+    # From the first shell that is below; a curve that never is gets no correction.
+    first = frequency.size - 1 if crossing is None else int(np.searchsorted(frequency, crossing * (1 - 1e-9)))
     box = bounding_slices(mask_distance < LARGEST_MASK)
-    first, second = (
-        low_frequency_part(t, shape, pixel_size, below - 0.5 * float(frequency[1]), box, threads)
+    low = np.zeros(frequency.size)
+    low[:first] = 1
+    amplitude = np.sqrt(np.sqrt(sums.power_1 * sums.power_2) / np.maximum(sums.counts, 0.5))
+    white = np.divide(1 - low, amplitude, out=np.zeros_like(low), where=amplitude > 0)
+    parts = [
+        filtered_part(t, shape, gain, box, threads)
+        for gain in (low, white)
         for t in (half_transforms.first, half_transforms.second)
-    )
-    return LowHalves(below, box, first, second, sums)
+    ]
+    return SplitHalves(float(frequency[first]), box, (parts[0], parts[1]), (parts[2], parts[3]), sums)
 
 
 @derived
 def half_map_fsc(
     half_transforms: HalfTransforms,
-    low_halves: LowHalves,
+    split_halves: SplitHalves,
     masked_halves: MaskedHalves,
     symmetry: str,
     seed: int,
@@ -279,24 +285,22 @@ def half_map_fsc(
     IUCrJ 7 (2020) 995, doi:10.1107/S2052252520011574): the same correction, without the noise of random phases.
     """
     order = point_group_order(symmetry)
-    low, cube = low_halves, masked_halves
+    split, cube = split_halves, masked_halves
     box_frequency = shell_frequencies(half_transforms.shape, half_transforms.pixel_size)
     frequency = shell_frequencies(cube.shape, cube.pixel_size)
     sums = shell_sums(cube.first, cube.second, cube.shape)
     masked = sums.fsc
-    inside, goal = _common(low.box, cube.start, cube.shape[0])
+    inside, goal = _common(split.box, cube.start, cube.shape[0])
     weight = cube.mask[goal]
-    carried = [
-        _masked_transform(part[inside], weight, cube.shape[0], goal, threads) for part in (low.first, low.second)
-    ]
+    size = cube.shape[0]
+    carried = [_masked_transform(part[inside], weight, size, goal, threads) for part in split.low]
     leak = shell_sums(carried[0], carried[1], cube.shape)
     scale = np.sqrt(sums.power_1 * sums.power_2)
     randomised = np.divide(leak.cross, scale, out=np.zeros_like(scale), where=scale > 0)
     randomised[0] = np.nan
-    carried[0] -= cube.first
-    carried[1] -= cube.second
-    fine = shell_sums(carried[0], carried[1], cube.shape).fsc
-    corrected = np.where(frequency >= low.below + 2 * frequency[1], fine, masked)
+    white = [_masked_transform(part[inside], weight, size, goal, threads) for part in split.white]
+    above = shell_sums(white[0], white[1], cube.shape).fsc
+    corrected = np.where(frequency >= split.below + 2 * frequency[1], above, masked)
     correlation = cube.correlation
     independent = np.maximum(sums.counts / (correlation.inflation**2 * order), 1.0)
     smoothed = smooth_fsc(corrected, independent)
@@ -321,17 +325,17 @@ def half_map_fsc(
         randomised=randomised,
         corrected=corrected,
         independent=independent,
-        randomised_from=low.below,
+        randomised_from=split.below,
         box_frequency=box_frequency,
-        unmasked=low.sums.fsc,
-        box_independent=np.maximum(low.sums.counts / order, 1.0),
+        unmasked=split.sums.fsc,
+        box_independent=np.maximum(split.sums.counts / order, 1.0),
         resolution=resolution,
         interval=interval if resolution is not None else None,
         smoothed=smoothed,
         correlation=correlation,
         half_resolution=half_resolution,
         half_interval=half_interval if half_resolution is not None else None,
-        outside_noise=_outside_noise(low.sums, sums, half_transforms.shape, cube.mask),
+        outside_noise=_outside_noise(split.sums, sums, half_transforms.shape, cube.mask),
         reason=reason,
     )
 
@@ -372,7 +376,7 @@ def _common(box: tuple[slice, ...], start: tuple[int, ...], size: int) -> tuple[
 @derived
 def mask_family(
     half_maps: HalfMaps,
-    low_halves: LowHalves,
+    split_halves: SplitHalves,
     half_map_fsc: HalfMapFsc,
     mask_distance: NDArray[np.float32],
     symmetry: str,
@@ -381,21 +385,21 @@ def mask_family(
 ) -> tuple[MaskedEstimate, ...]:
     """The corrected FSC inside tighter and wider, sharper and softer masks.
 
-    The halves, free of their low frequencies, are cut to a cube that holds the widest mask and sampled at 1.25 times
-    the crossing: no more is needed, and every mask is then cheap.
+    The halves, free of their low frequencies and white, are cut to a cube that holds the widest mask and sampled at
+    1.25 times the crossing: no more is needed, and every mask is then cheap.
     """
-    low, curve, pixel_size = low_halves, half_map_fsc, half_maps.pixel_size
-    size = fast_size(max(s.stop - s.start for s in low.box))
-    start = tuple((s.start + s.stop) // 2 - size // 2 for s in low.box)
-    _, goal = _common(low.box, start, size)
-    distance = np.ascontiguousarray(mask_distance[low.box])
+    split, curve, pixel_size = split_halves, half_map_fsc, half_maps.pixel_size
+    size = fast_size(max(s.stop - s.start for s in split.box))
+    start = tuple((s.start + s.stop) // 2 - size // 2 for s in split.box)
+    _, goal = _common(split.box, start, size)
+    distance = np.ascontiguousarray(mask_distance[split.box])
     fade = raised_cosine_edge(distance - np.float32(GROWN[-1] + EDGES[-1]), LARGEST_MASK - GROWN[-1] - EDGES[-1])
     limit = 0.5 / pixel_size if curve.resolution is None else min(0.5 / pixel_size, FURTHEST / curve.resolution)
     coarse = min(size, fast_size(int(np.ceil(2 * limit * size * pixel_size))))
     halves = []
-    for half, part in ((half_maps.first, low.first), (half_maps.second, low.second)):
+    for part in split.white:
         cube = np.zeros((size, size, size), np.float32)
-        cube[goal] = (half.data[low.box] - part) * fade
+        cube[goal] = part * fade
         halves.append(cube if coarse == size else fourier_resize(cube, (coarse, coarse, coarse), threads))
     padded = np.full((size, size, size), LARGEST_MASK, np.float32)
     padded[goal] = distance
@@ -419,7 +423,7 @@ def mask_family(
             independent = np.maximum(sums.counts / (correlation.inflation**2 * order), 1.0)
             # Below, where everything was taken off, the halves agree; the main mask's curve says how well.
             known = np.interp(frequency, curve.frequency[1:], curve.corrected[1:])
-            corrected = np.where(frequency >= low.below + 2 * curve.frequency[1], sums.fsc, known)
+            corrected = np.where(frequency >= split.below + 2 * curve.frequency[1], sums.fsc, known)
             corrected[0] = np.nan
             drawn = fsc_draws(smooth_fsc(corrected, independent), independent, correlation, DRAWS, rng)
             crossings = smoothed_crossing(frequency, drawn, independent)

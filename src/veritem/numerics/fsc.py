@@ -121,35 +121,63 @@ def phase_residual(first: NDArray, second: NDArray, shape: tuple[int, int, int])
     return residual
 
 
-def low_frequency_part(
+@njit(nogil=True, cache=True)
+def _gained_lines(transform, kz, ky, scale_z, scale_y, scale_x, gain, out):
+    for i in range(kz.size):
+        fz = (kz[i] if kz[i] <= transform.shape[0] // 2 else kz[i] - transform.shape[0]) * scale_z
+        for j in range(ky.size):
+            fy = (ky[j] if ky[j] <= transform.shape[1] // 2 else ky[j] - transform.shape[1]) * scale_y
+            for ix in range(out.shape[2]):
+                fx = ix * scale_x
+                shell = int(np.sqrt(fz * fz + fy * fy + fx * fx) + 0.5)
+                if shell < gain.size:
+                    out[i, j, ix] = transform[kz[i], ky[j], ix] * gain[shell]
+                else:
+                    out[i, j, ix] = 0
+
+
+def filtered_part(
     transform: NDArray,
     shape: tuple[int, int, int],
-    pixel_size: float,
-    below: float,
+    gain: NDArray,
     box: tuple[slice, slice, slice],
     threads: int = 1,
 ) -> NDArray[np.float32]:
-    """What a map holds at frequencies under `below` (1/Å), in a part of its box: h with everything finer cut off.
+    """A part of a map whose shells are multiplied by a gain.
 
-    transform: half-complex, of the map of `shape`. box: slices of the map's voxels.
-    Transforms along an axis only the lines that are not empty and keeps only the voxels of the part, so it costs a
-    fraction of a whole inverse transform.
+    transform: half-complex, of the map of `shape`. gain: (shells,) from the mean on; nothing beyond is kept.
+    box: slices of the map's voxels. Only lines that hold something are transformed, and only the voxels of the part
+    kept, so this costs less than a whole inverse transform, and a fraction of one for a low-pass.
     """
+    longest = max(shape)
+    last = int(np.flatnonzero(gain)[-1]) if np.any(gain) else 0
+    lines = []
+    for n in shape[:2]:
+        reach = int((last + 0.5) * n / longest) + 1
+        lines.append(np.arange(n) if 2 * reach + 1 >= n else np.r_[0 : reach + 1, n - reach : n])
     nz, ny, nx = shape
-    reach = [min(int(below * pixel_size * n), (n - 1) // 2) for n in shape]
-    kz = np.r_[0 : reach[0] + 1, -reach[0] : 0]
-    ky = np.r_[0 : reach[1] + 1, -reach[1] : 0]
-    kx = np.arange(reach[2] + 1)
-    low = transform[kz[:, None], ky[None, :], : kx.size].copy()
-    squared = (kz[:, None, None] / nz) ** 2 + (ky[None, :, None] / ny) ** 2 + (kx / nx) ** 2
-    low[squared >= (below * pixel_size) ** 2] = 0
-    lines = np.zeros((nz, ky.size, kx.size), np.complex64)
-    lines[kz] = low
-    lines = scipy.fft.ifft(lines, axis=0, workers=threads)[box[0]]
-    planes = np.zeros((lines.shape[0], ny, kx.size), np.complex64)
-    planes[:, ky] = lines
-    planes = scipy.fft.ifft(planes, axis=1, workers=threads)[:, box[1]]
-    return scipy.fft.irfft(planes, n=nx, axis=2, workers=threads)[:, :, box[2]]
+    columns = min(int((last + 0.5) * nx / longest) + 1, nx // 2) + 1
+    held = np.empty((lines[0].size, lines[1].size, columns), np.complex64)
+    _gained_lines(
+        transform, lines[0], lines[1], longest / nz, longest / ny, longest / nx, np.asarray(gain, np.float32), held
+    )
+    held = scipy.fft.ifft(_spread(held, lines[0], nz, 0), axis=0, workers=threads)[box[0]]
+    held = scipy.fft.ifft(_spread(held, lines[1], ny, 1), axis=1, workers=threads)[:, box[1]]
+    return scipy.fft.irfft(held, n=nx, axis=2, workers=threads)[:, :, box[2]]
+
+
+def _spread(held: NDArray, lines: NDArray, size: int, axis: int) -> NDArray:
+    """Lines at their places along an axis of `size`, nothing between."""
+    if lines.size == size:
+        return held
+    shape = list(held.shape)
+    shape[axis] = size
+    full = np.zeros(shape, held.dtype)
+    if axis == 0:
+        full[lines] = held
+    else:
+        full[:, lines] = held
+    return full
 
 
 # --- how far a shell's FSC scatters when the maps share nothing ------------------------------------------------
@@ -478,7 +506,7 @@ def detection_limit(
     independent: NDArray,
     correlation: ShellCorrelation,
     alpha: float = 0.01,
-    least: float = 5.0,
+    least: float = 10.0,
 ) -> DetectionLimit:
     """Test groups of three neighbouring shells one after the other, from coarse to fine, until one fails.
 

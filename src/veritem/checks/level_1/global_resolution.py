@@ -40,7 +40,7 @@ from veritem.results import (
 
 TOLERATED, ROUNDING = 0.05, 0.1  # share and Å by which a reported resolution may be finer than the finest likely one
 FINEST_OVER_PIXEL = 2.2
-LARGEST_RETURN = 0.05  # FSC
+LARGEST_RETURN = 0.07  # FSC, half of the threshold
 END_SHARE, END_BEYOND = 0.9, 1.3  # the last tenth of the shells, when it lies so far beyond the crossing
 NOISE_RESIDUAL_DEVIATION = 47.5  # degrees: of one coefficient's share in a phase residual of noise
 LEAST_OUTSIDE_NOISE = 0.02  # of the noise inside: less is a mask, not the scatter of particles
@@ -82,7 +82,8 @@ class GlobalResolution(Check):
     which the halves agree, leak to where they hold noise. To take that off, the low frequencies are removed from both
     halves before they are masked, from where the FSC without a mask falls below 0.8. Other programs make the phases
     random there and correct by a formula (Chen and others 2013); what they draw at random is known in the mean, so
-    nothing is drawn here. On simulated pairs both agree, and this way the result scatters half as much.
+    nothing is drawn here. On simulated pairs both agree, and this way the result scatters half as much. All shells are
+    brought to the same power before, which changes no FSC, so that no strong one is left to leak.
 
     The resolution is where the curve falls below 0.143 for at least three shells. Before, the curve is smoothed over
     neighbouring shells by a straight line on a logarithmic scale, so that its fall is not shifted. Every shell counts
@@ -95,8 +96,8 @@ class GlobalResolution(Check):
 
     A reported resolution warns when at least 97.5 % of these crossings are coarser than it, by more than 5 % (0.1 Å
     where that is more: resolutions are rounded). A resolution coarser than what the half maps support is told and
-    never a warning. Beyond the crossing the curve should fall to zero and stay there: a rise by more than 0.05 that
-    noise does not explain, or a mean above 0.05 in the last tenth of the shells, means that the halves share more
+    never a warning. Beyond the crossing the curve should fall to zero and stay there: a rise by more than 0.07 that
+    noise does not explain, or a mean above 0.07 in the last tenth of the shells, means that the halves share more
     than the particle. The p-values come from curves drawn again, and allow for looking at every shell. A resolution
     closer than 2.2 voxels is limited by the sampling.
 
@@ -148,8 +149,8 @@ class GlobalResolution(Check):
             quantity="largest_rise",
             text="Beyond the resolution the FSC does not rise again",
             at_most=LARGEST_RETURN,
-            because="Noise of halves that are independent has no correlation to come back to; rises below 0.05 move no "
-            "resolution. Curves that never rise show as much noise in one of a thousand cases",
+            because="Noise of halves that are independent has no correlation to come back to; rises below half the "
+            "threshold move no resolution. Curves that never rise show as much noise in one of a thousand cases",
             warning="The FSC rises again beyond the resolution, by {value}.",
             causes=(
                 "The halves share something other than the particle: a mask, a filter, a reference",
