@@ -1,4 +1,4 @@
-"""A contour level in doubt puts what stands on it in doubt, and nothing else."""
+"""An input in doubt puts what stands on it in doubt, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from veritem.checks.registry import CHECKS
 from veritem.results import CheckResult, CriterionResult, Outcome
-from veritem.run.consequences import weigh_contour_level
+from veritem.run.consequences import DOUBTS, weigh_doubts
 from veritem.run.plan import make_plan
 
 
@@ -24,8 +24,8 @@ def result(code: str, outcome: Outcome, quantity: str = "q") -> CheckResult:
 
 
 def weighed(level: CheckResult, *others: CheckResult) -> dict[str, CheckResult]:
-    plan = make_plan(CHECKS, {"density_map": object(), "reported_resolution": 3.0})
-    return {r.code: r for r in weigh_contour_level((level, *others), plan)}
+    plan = make_plan(CHECKS, {"density_map": object(), "half_maps": object(), "reported_resolution": 3.0})
+    return {r.code: r for r in weigh_doubts((level, *others), plan)}
 
 
 @pytest.mark.parametrize("quantity", ["bodies", "level_over_noise", "largest_volume", "overlap"])
@@ -53,3 +53,23 @@ def test_every_measured_check_but_0b_is_seen_to_use_the_mask():
     others = [result(c.code, Outcome.PASS) for c in measured]
     results = weighed(result("0.b", Outcome.WARNING, "bodies"), *others)
     assert all(results[c.code].outcome is Outcome.INCONCLUSIVE for c in measured)
+
+
+def test_halves_that_share_noise_leave_no_pass_to_what_is_measured_on_them():
+    others = [result(c.code, Outcome.PASS) for c in CHECKS if not c.unavailable and c.code != "F.a"]
+    results = weighed(result("F.a", Outcome.WARNING, "noise_correlation"), *others)
+    for check in CHECKS:
+        if check.code in results and check.code != "F.a":
+            expected = Outcome.INCONCLUSIVE if "half_maps" in check.needs else Outcome.PASS
+            assert results[check.code].outcome is expected, check.code
+
+
+def test_halves_on_different_scales_put_no_agreement_in_doubt():
+    results = weighed(result("F.a", Outcome.WARNING, "half_scale"), result("1.a", Outcome.PASS))
+    assert results["1.a"].outcome is Outcome.PASS
+
+
+def test_every_decisive_quantity_is_one_that_its_check_judges():
+    by_code = {check.code: check for check in CHECKS}
+    for doubt in DOUBTS:
+        assert doubt.decisive <= {criterion.quantity for criterion in by_code[doubt.code].criteria}

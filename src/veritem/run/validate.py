@@ -31,7 +31,7 @@ from veritem.results import (
     ValidationResult,
 )
 from veritem.run.comparison import compare_resolutions
-from veritem.run.consequences import weigh_contour_level
+from veritem.run.consequences import weigh_doubts
 from veritem.run.cost import memory_problem, predict
 from veritem.run.execute import Event, MemoryWatch, Progress, Runner, code_sha256, describe, silent
 from veritem.run.folder import OutputFolder
@@ -89,7 +89,7 @@ def run_submission(
     runner = Runner(plan, values, received.identities(), folder, progress)
     with MemoryWatch() as memory, threadpool_limits(threads):
         seen, problems = _overview(runner)
-        results = weigh_contour_level(runner.run(), plan)
+        results = weigh_doubts(runner.run(), plan)
         compared = compare_resolutions(results, received.submission.resolution, folder)
         scene = _scene(runner, results)
     result = ValidationResult(
