@@ -68,9 +68,11 @@ class ShellOccupancy(Check):
     evidence, seen twice, and this one is the more sensitive.
 
     Misleads when the molecule itself is anisotropic: helices or strands that all run one way, as in a fibre or a
-    bundle, put their signal into few directions, and the resolution then differs although every view was seen. The
-    effect has to pass 15 % for that reason. Views that crowd move the resolution little where the signal falls
-    steeply with frequency: that three times as many particles were seen from one side may stay below 15 %. A particle
+    bundle, and the bases of a straight duplex of DNA or RNA, stacked 3.4 Å apart, put their signal into few
+    directions, and the resolution then differs although every view was seen. The effect has to pass 15 % for that
+    reason; a duplex in a small complex may still pass it. Views that crowd move the resolution little where the signal
+    falls steeply with frequency: that three times as many particles were seen from one side may stay below 15 %. A
+    particle
     of few resolution elements leaves the answer open, since cones then hold few coefficients. What half maps share
     by mistake (1.a) hides anisotropy too.
     """
