@@ -72,9 +72,8 @@ class ShellOccupancy(Check):
     directions, and the resolution then differs although every view was seen. The effect has to pass 15 % for that
     reason; a duplex in a small complex may still pass it. Views that crowd move the resolution little where the signal
     falls steeply with frequency: that three times as many particles were seen from one side may stay below 15 %. A
-    particle
-    of few resolution elements leaves the answer open, since cones then hold few coefficients. What half maps share
-    by mistake (1.a) hides anisotropy too.
+    particle of few resolution elements leaves the answer open, since cones then hold few coefficients. What half
+    maps share by mistake (1.a) hides anisotropy too.
     """
 
     code = "1.g"
