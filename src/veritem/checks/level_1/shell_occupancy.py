@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from veritem.checks.base import Check, Criterion
 from veritem.checks.level_1.direction_figures import direction_text, projected_directions, sphere_figure
 from veritem.derived.directional_fsc import DirectionalCorrelation, axis_of, best_and_worst
-from veritem.numerics.directions import angle_between, evaluate_even, tilt_and_azimuth
+from veritem.numerics.directions import angle_between, evaluate_even, even_harmonics, hemisphere, tilt_and_azimuth
 from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Series, format_number
 
 LIMIT = 0.15
@@ -139,7 +139,8 @@ class ShellOccupancy(Check):
 
         finest, best, coarsest, worst = best_and_worst(d.coefficients)
         floor = 1.0 * d.shell_width
-        ends = np.array([[*best_and_worst(c)[::2]] for c in d.repeated_coefficients])
+        drawn = d.repeated_coefficients @ even_harmonics(hemisphere(1000), 4).T
+        ends = np.stack([drawn.max(axis=1), drawn.min(axis=1)], axis=1)
         ranges = [
             tuple(float(v) for v in np.percentile(1.0 / np.maximum(ends[:, side], floor), [2.5, 97.5]))
             for side in (0, 1)
