@@ -66,8 +66,7 @@ def sound_pair(index: int, models: list[Path]) -> tuple[SimulatedMap, dict[str, 
         # do: what the atoms' own B leaves of the decay for that is the images'. Without it the first crossing of a
         # coarse pair would lie in a dip of a protein's spectrum, anywhere from 5 to 10 Å.
         steepness = float(rng.uniform(0.2, 0.33))
-        own = float(np.average(model.b_factors, weights=model.occupancies * model.masses))
-        decay = max(0.0, np.log(10.0) * resolution**2 / steepness - own)
+        decay = usual_decay(model, resolution, steepness)
         exponent = float(rng.uniform(-0.7, 0.7))
         try:
             simulated = simulate_map(
@@ -83,6 +82,12 @@ def sound_pair(index: int, models: list[Path]) -> tuple[SimulatedMap, dict[str, 
         level = float(rng.uniform(0.8, 1.25)) * simulated.truth.contour_level
         if shows_one_body(simulated, level):
             return simulated, {"contour_level": level, "resolution": usual_resolution(simulated)}
+
+
+def usual_decay(model: AtomicModel, resolution: float, steepness: float = 0.25) -> float:
+    """Å² of B in the images, with which the SSNR falls by a decade over `steepness` times the cut-off frequency."""
+    own = float(np.average(model.b_factors, weights=model.occupancies * model.masses))
+    return max(0.0, float(np.log(10.0)) * resolution**2 / steepness - own)
 
 
 def shows_one_body(simulated: SimulatedMap, level: float) -> bool:

@@ -4,7 +4,8 @@
     python benchmarks/level_1_truth.py --summary                     # writes benchmarks/results/level_1_truth.json
 
 global: uniform pairs; the resolution of 1.a and the limit of 1.b against the expected FSC inside the check's own mask.
-local: regions of known local resolution; each method's values deep inside every region, and its order of all voxels.
+local: regions of known local resolution; each method's values deep inside every region against what the half maps
+    hold there, and its order of all voxels against the planted one.
 noise: the same, with the signal left out of both halves: what a method finds where nothing is.
 directions: crowded views and missing cones; what 1.f, 1.g and 1.h read against the planted cut-offs.
 angles: angles that are wrong by up to three degrees; what 1.f makes of a blur that grows with the radius.
@@ -24,7 +25,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from level_1_rates import half_map_checks, sound_pair
+from level_1_rates import half_map_checks, sound_pair, usual_decay, weighted_by_fsc
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
@@ -35,7 +36,7 @@ from veritem.errors import Inconclusive, NotApplicable
 from veritem.numerics.density_map import DensityMap, HalfMaps
 from veritem.numerics.device import CPU
 from veritem.numerics.directions import hemisphere
-from veritem.numerics.fourier import rfftn
+from veritem.numerics.fourier import frequency_grid, irfftn, rfftn
 from veritem.numerics.shells import power, shell_means
 from veritem.numerics.statistics import binomial_interval
 from veritem.run.execute import Runner
@@ -44,7 +45,7 @@ from veritem.simulation.anisotropy import Anisotropy, MissingCone, RotationalJit
 from veritem.simulation.half_map_defects import raw_signal
 from veritem.simulation.half_maps import SimulatedMap, first_crossing, simulate_map
 from veritem.simulation.local_resolution import BORDER, LocalTruth, simulate_local_resolution
-from veritem.simulation.models import ideal_protein
+from veritem.simulation.models import AtomicModel, ideal_protein
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "benchmarks" / "results" / "level_1_truth.jsonl"
@@ -148,6 +149,34 @@ def expected_crossing(simulated: SimulatedMap, mask: NDArray[np.float32], thresh
     return first_crossing(truth.frequency, ssnr / (1 + ssnr), threshold)
 
 
+def held_resolutions(simulated: SimulatedMap, truth: LocalTruth) -> list[float | None]:
+    """Å per region: what the half maps hold deep inside it, from the known signal and the known noise.
+
+    What was planted is meant with the SSNR of the whole mask; inside the molecule more of it is signal. The intact
+    signal's power among the region's voxels, band by band, over the noise's, times the region's own loss.
+    """
+    shape, px = simulated.half_1.shape, simulated.half_1.pixel_size
+    assert simulated.truth.ssnr is not None
+    signal = raw_signal(simulated)
+    transform = rfftn(signal)
+    whole, _, held = shell_means(power(transform), shape)
+    noise = whole / (simulated.truth.ssnr * float(np.mean(simulated.truth.mask)))
+    inside = [deep_inside(simulated, truth, region + 1) for region in range(len(truth.resolutions))]
+    frequencies, grid, shells = np.arange(0.04, 0.5 / px, 0.01), frequency_grid(shape, px), simulated.truth.frequency
+    ssnr: list[list[float]] = [[] for _ in inside]
+    for f in frequencies:
+        band = irfftn(transform * np.exp(-((grid - f) ** 2) / 2e-4), shape)
+        # Power per coefficient to power per voxel: every coefficient counts with its mate.
+        noise_there = 2 * float((noise * held * np.exp(-((shells - f) ** 2) / 1e-4)).sum()) / signal.size**2
+        for curve, own in zip(ssnr, inside, strict=True):
+            curve.append(float(np.mean(np.square(band[own], dtype=np.float64))) / noise_there)
+    found = []
+    for curve, gain in zip(ssnr, truth.gains, strict=True):
+        left = np.array(curve) * np.asarray(gain(frequencies)) ** 2
+        found.append(first_crossing(np.r_[0.0, frequencies], np.r_[1.0, left / (1 + left)]))
+    return found
+
+
 def at_part(values: NDArray, grid: DensityMap, part: Any) -> NDArray:
     """Values on the map's grid at the voxels of a HalfPart, nearest voxel."""
     offset = np.subtract(part.density.origin, grid.origin)[::-1]
@@ -183,8 +212,10 @@ def local_records(seed: int) -> Iterator[Record]:
     model = ideal_protein(RESIDUES, SUBUNITS, seed=60 + seed)
     for case in LOCAL_CASES:
         simulated, truth = simulate_local_resolution(
-            model, BOX, PIXEL_SIZE, case.resolutions, split=case.split, kind=case.kind, seed=seed
-        )
+            model, BOX, PIXEL_SIZE, case.resolutions, split=case.split, kind=case.kind, seed=seed,
+            **_usual(model, case.finest),
+        )  # fmt: skip
+        simulated = weighted_by_fsc(simulated)
         values = Values(simulated, simulated.truth.contour_level, case.finest, seed)
         for method in _local_methods():
             measurement, kept = values.measured(method())
@@ -198,17 +229,18 @@ def _local_comparison(local: Any, simulated: SimulatedMap, truth: LocalTruth) ->
     known = local.determinable
     there = at_part(truth.resolution, simulated.density_map, local.part)
     both = known & np.isfinite(there)
-    regions = []
+    regions: list[Record] = []
+    held = held_resolutions(simulated, truth)
     for region, goal in enumerate(truth.resolutions, 1):
         own = at_part(deep_inside(simulated, truth, region), simulated.density_map, local.part)
         values = local.resolution[own & known].astype(np.float64)
         if not values.size:
-            regions.append({"truth": goal, "voxels": int(own.sum()), "determinable": 0.0})
+            regions.append({"planted": goal, "truth": held[region - 1], "voxels": 0, "determinable": 0.0})
             continue
         low, median, high = (float(v) for v in np.percentile(values, [10, 50, 90]))
         regions.append(
-            {"truth": goal, "voxels": int(own.sum()), "determinable": float(known[own].mean()), "low": low,
-             "median": median, "high": high}
+            {"planted": goal, "truth": held[region - 1], "voxels": int(own.sum()),
+             "determinable": float(known[own].mean()), "low": low, "median": median, "high": high}
         )  # fmt: skip
     varied = len(truth.resolutions) > 1 and both.sum() > 2
     rank = float(spearmanr(local.resolution[both], there[both]).statistic) if varied else None
@@ -218,7 +250,9 @@ def _local_comparison(local: Any, simulated: SimulatedMap, truth: LocalTruth) ->
 def noise_records(seed: int) -> Iterator[Record]:
     model = ideal_protein(RESIDUES, SUBUNITS, seed=60 + seed)
     for resolution in (3.5, 6.0):
-        sound = simulate_map(model, BOX, PIXEL_SIZE, resolution, seed=seed)
+        sound = weighted_by_fsc(
+            simulate_map(model, BOX, PIXEL_SIZE, resolution, seed=seed, **_usual(model, resolution))
+        )
         empty = replace(sound, **{
             name: replace(half, data=half.data - raw_signal(sound))
             for name, half in (("half_1", sound.half_1), ("half_2", sound.half_2))
@@ -237,7 +271,10 @@ def noise_records(seed: int) -> Iterator[Record]:
 def direction_records(seed: int) -> Iterator[Record]:
     model = ideal_protein(RESIDUES, SUBUNITS, seed=60 + seed)
     for name, crowded, cone in DIRECTION_CASES:
-        simulated = simulate_map(model, BOX, PIXEL_SIZE, 3.8, seed=100 + seed, anisotropy=crowded, degrade=cone)
+        made = simulate_map(
+            model, BOX, PIXEL_SIZE, 3.8, seed=100 + seed, anisotropy=crowded, degrade=cone, **_usual(model, 3.8)
+        )
+        simulated = weighted_by_fsc(made)
         cutoff = 1.0 / directional_fsc(simulated.truth).resolution(hemisphere(DIRECTIONS), CONE)
         truth = {
             "best": float(1.0 / cutoff.max()),
@@ -254,8 +291,9 @@ def direction_records(seed: int) -> Iterator[Record]:
 def angle_records(seed: int) -> Iterator[Record]:
     model = ideal_protein(RESIDUES, SUBUNITS, seed=60 + seed)
     for degrees in ANGLES:
-        wrong = RotationalJitter(model, degrees, seed=seed) if degrees else None
-        simulated = simulate_map(model, BOX, PIXEL_SIZE, 3.5, seed=200 + seed, degrade=wrong)
+        usual = _usual(model, 3.5)
+        wrong = RotationalJitter(model, degrees, b_factor=usual["b_factor"], seed=seed) if degrees else None
+        simulated = weighted_by_fsc(simulate_map(model, BOX, PIXEL_SIZE, 3.5, seed=200 + seed, degrade=wrong, **usual))
         values = Values(simulated, simulated.truth.contour_level, simulated.truth.resolution, seed)
         radius = float(np.percentile(np.linalg.norm(model.positions - model.centre, axis=1), 90))
         truth = {"tangential_b_at_rim": float(wrong.tangential_b(radius)) if wrong else 0.0, "rim": radius}
@@ -263,6 +301,12 @@ def angle_records(seed: int) -> Iterator[Record]:
             if check.code == "1.f":
                 _, kept = values.measured(check())
                 yield {"case": f"angles wrong by {degrees:g}°", "code": check.code, "truth": truth, **kept}
+
+
+def _usual(model: AtomicModel, resolution: float) -> dict[str, float]:
+    """The decay with which a map of this resolution usually comes, and half of it undone."""
+    decay = usual_decay(model, resolution)
+    return {"b_factor": decay, "sharpen": 0.5 * decay}
 
 
 def _local_methods() -> list[type[LocalResolutionCheck]]:
@@ -352,7 +396,8 @@ def _local_summary(records: list[Record]) -> Record:
         for i, region in enumerate(told[0]["regions"]):
             known = [r["regions"][i] for r in told if "median" in r["regions"][i]]
             regions.append(
-                {"truth": region["truth"], "determinable": _mean(r["regions"][i]["determinable"] for r in told)}
+                {"planted": region["planted"]}
+                | {name: _mean(r["regions"][i][name] for r in told) for name in ("truth", "determinable")}
                 | {name: _mean(k[name] for k in known) for name in ("low", "median", "high")}
             )
         found.setdefault(case, {})[code] = {
@@ -393,7 +438,7 @@ def _quantity_summary(records: list[Record]) -> Record:
 
 
 def _mean(values: Any) -> float | None:
-    known = [v for v in values if v is not None and np.isfinite(v)]
+    known = [float(v) for v in values if isinstance(v, int | float) and np.isfinite(v)]
     return float(np.mean(known)) if known else None
 
 
