@@ -368,10 +368,10 @@ def test_nothing_and_everything():
 
 def test_it_begins_where_there_are_coefficients_enough():
     frequency = np.arange(40) * 0.01
-    found = detection_limit(frequency, np.zeros(40), np.r_[0.0, np.arange(1.0, 40.0)], ALONE)
-    assert found.frequency[0] == pytest.approx(0.11)  # shells 10, 11, 12
+    found = detection_limit(frequency, np.zeros(40), np.r_[0.0, np.arange(2.0, 80.0, 2.0)], ALONE)
+    assert found.frequency[0] == pytest.approx(0.06)  # shells 5, 6, 7
     few = detection_limit(frequency, np.zeros(40), np.full(40, 2.0), ALONE)
-    assert few.frequency.size == 1
+    assert few.frequency[0] == pytest.approx(0.11)  # shells 10, 11, 12, after a quarter of the shells
 
 
 def test_noise_alone_is_declared_in_one_of_a_hundred():

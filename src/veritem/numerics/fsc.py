@@ -514,11 +514,12 @@ def detection_limit(
     any false rejection at `alpha` whatever their number and dependence (Maurer, Hothorn and Lehmacher 1995; Westfall
     and Krishen, J. Stat. Plan. Inference 99 (2001) 25, doi:10.1016/S0378-3758(01)00077-5).
     fsc: (..., shells), shell 0 left out. It begins at the first shell with at least `least` independent coefficients,
-    and with the last three shells where none has.
+    at the latest after a quarter of the shells.
     """
     held = np.asarray(independent, float)
     enough = np.flatnonzero(held[1:] >= least)
-    first = min(1 + int(enough[0]) if enough.size else held.size, held.size - GROUP)
+    latest = max(1, min(held.size // 4, held.size - GROUP))
+    first = min(1 + int(enough[0]) if enough.size else latest, latest)
     z = group_z(fsc_z(np.asarray(fsc, float)[..., first:], held[first:]), correlation)
     middle = np.asarray(frequency, float)[first + GROUP // 2 : held.size - GROUP // 2]
     critical = float(norm.isf(alpha))

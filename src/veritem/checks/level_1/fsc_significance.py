@@ -45,7 +45,8 @@ class FscSignificance(Check):
     Three neighbouring shells are tested together, as the sum of their normal scores over its standard deviation, which
     holds their correlation. Tests go from coarse to fine and stop at the first that fails at the level of 0.01. In an
     order fixed beforehand this keeps the chance of declaring anything in noise at 1 %, without a correction for the
-    number of shells. It begins at the first shell with ten independent coefficients. The limit is read between the
+    number of shells. It begins at the first shell with ten independent coefficients, at the latest after a
+    quarter of the shells. The limit is read between the
     last group that passed and the one that failed.
 
     The limit of detection lies beyond the resolution at 0.143 when a shell holds coefficients enough. If it does not,
