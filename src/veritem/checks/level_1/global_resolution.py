@@ -82,8 +82,9 @@ class GlobalResolution(Check):
     which the halves agree, leak to where they hold noise. To take that off, the low frequencies are removed from both
     halves before they are masked, from where the FSC without a mask falls below 0.8. Other programs make the phases
     random there and correct by a formula (Chen and others 2013); what they draw at random is known in the mean, so
-    nothing is drawn here. On simulated pairs both agree, and this way the result scatters half as much. All shells are
-    brought to the same power before, which changes no FSC, so that no strong one is left to leak.
+    nothing is drawn here. On simulated pairs both agree, and this way the result scatters a third less. All shells are
+    brought to the same power before, which changes no FSC, so that no strong one is left to leak. Inside tight and
+    wide, hard and soft masks the crossing then lies within 2 % of each mask's own truth.
 
     The resolution is where the curve falls below 0.143 for at least three shells. Before, the curve is smoothed over
     neighbouring shells by a straight line on a logarithmic scale, so that its fall is not shifted. Every shell counts
@@ -106,9 +107,10 @@ class GlobalResolution(Check):
     views of one measurement and never averaged.
 
     Misleads when the halves are not independent: refined against one common reference, filtered alike, or masked
-    before they were deposited; then their FSC is too good at all frequencies and nothing here can tell. Overfitting
-    beyond the particle's true resolution does the same. One number does not describe a map whose parts differ; see the
-    local resolution. A contour level that leaves part of the particle out, or takes solvent in, changes the mask.
+    before they were deposited. Then their FSC is too good at all frequencies and nothing here can tell; overfitting
+    beyond the particle's true resolution does the same. Noise that is shared evenly is seen only where shells remain
+    well beyond the crossing. One number does not describe a map whose parts differ; see the local resolution. A
+    contour level that leaves part of the particle out, or takes solvent in, changes the mask.
     """
 
     code = "1.a"
