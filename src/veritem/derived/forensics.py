@@ -30,8 +30,10 @@ from veritem.numerics.forensics import (
     noise_shape,
     noise_spectrum,
     noise_taken_over,
+    scaled_transform,
     shifted_transform,
     spectrum_end,
+    volume_share,
     weighed_volume,
 )
 from veritem.numerics.fourier import fast_size, rfftn
@@ -43,17 +45,20 @@ COARSEST_OVERLAY, FINEST_OVERLAY = 40.0, 6.0  # Å: the band in which halves are
 OVERLAY_OF_RESOLUTION = 1.6  # and no finer than so many times the resolution
 SURE_OVERLAY = 0.85  # no other orientation could be better by what it takes to be named
 NAMED_BY = 0.15  # correlation that another orientation must gain
+AGREES, FAR_ABOVE_CHANCE = 0.35, 0.2  # correlations; the best of all shifts and orientations of noise is below 0.1
 COARSEST_NOISE = 20.0  # Å: below, halos and solvent structure are no noise
 GAIN_ABOVE = 12.0  # Å: the scale of the greys is compared in coarser detail than this
 FILTER_BINS = 16
 CLEAR = 6.0  # Å from the particle: noise around it is looked at from here on
 CLEARANCES = (10.0, 7.0, 5.0)  # Å: where the window that holds solvent only begins to open, over 6 Å
 COARSEST_END = 6.5  # Å: coarser detail of the particle reaches into the solvent
+BEYOND_RESOLUTION = 1.2  # times its frequency, where there is room
 SOLVENT_ABOVE = 8.0  # Å: noise is compared in detail finer than this
 LEAST_SOLVENT = 2000  # voxels
 INNER_EDGE = 4.0  # Å: halves and map are compared where any mask around the particle is 1
 COPIES = 1e-5  # what the second half lacks of the first, where rounding is all that differs
 FILTER_ROUNDS = 3
+VAGUE = 0.15  # standard error beyond which nothing is said of whose noise a map has
 LEAST_INNER = 500.0  # voxels
 LARGEST_LOG_RATIO = 7.0  # of the halves' amplitudes; beyond, one of them holds rounding only
 
@@ -86,11 +91,11 @@ class Lay:
 
     @property
     def reoriented(self) -> bool:
-        return self.best > self.as_they_are + NAMED_BY and self.best > 0.5
+        return self.best > self.as_they_are + NAMED_BY and self.best > FAR_ABOVE_CHANCE
 
     @property
     def agrees(self) -> bool:
-        return self.as_they_are > 0.5 and not self.reoriented
+        return self.as_they_are > AGREES and not self.reoriented
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +155,32 @@ class HalfMapEvidence:
     half_in_map: Estimate | None = None
     difference: NDArray[np.float32] | None = field(default=None, repr=False)
 
+    @property
+    def agreement(self) -> float:
+        """How far the halves show the same thing: their correlation or, where noise lowers that, the correlation of the
+        map with the half that fits it less over that with the other; the higher of the two.
+        """
+        with_map = sorted((self.first_with_map.best, self.second_with_map.best))
+        alike = with_map[0] / with_map[1] if with_map[1] > AGREES else 0.0
+        return max(self.halves.best, alike)
+
+    @property
+    def map_agreement(self) -> float:
+        """How far the map shows what the halves show: its correlation with the better half, over the least that a map
+        of the same thing has, given the noise of the halves: F sqrt(2 / (1 + F)) for halves that correlate by F.
+        """
+        f = min(max(self.halves.best, FAR_ABOVE_CHANCE), 1.0)
+        return min(1.0, max(self.first_with_map.best, self.second_with_map.best) / (f * float(np.sqrt(2 / (1 + f)))))
+
+    @property
+    def map_overlays(self) -> bool:
+        reoriented = self.first_with_map.reoriented or self.second_with_map.reoriented
+        return self.halves_overlay and self.map_agreement > AGREES and not reoriented
+
+    @property
+    def halves_overlay(self) -> bool:
+        return self.agreement > AGREES and not self.halves.reoriented
+
 
 @derived
 def half_map_evidence(
@@ -195,12 +226,14 @@ def half_map_evidence(
     evidence = HalfMapEvidence(halves, first_map, second_map, distinct, constant, resolution, ())
     if distinct is not None and distinct < COPIES:
         return replace(evidence, notes=("The halves are copies, so nothing else can be learnt from them.",))
-    if not halves.agrees:
+    if not evidence.halves_overlay:
         return replace(evidence, notes=("The halves do not overlay, so their noise cannot be looked at.",))
 
     # A shift is measured and taken off.
     second = half_transforms.second
-    estimate = estimate_shift(half_transforms.first, second if halves.sign > 0 else -second, shape, halves.shift, order)
+    signed = second if halves.sign > 0 else -second
+    estimate = estimate_shift(half_transforms.first, signed, shape, halves.shift, order)
+    maps_overlay = evidence.map_overlays
     if estimate is None:
         notes.append("The halves correlate too little for a shift.")
     else:
@@ -217,7 +250,6 @@ def half_map_evidence(
             back = (-estimate.shift[0], -estimate.shift[1], -estimate.shift[2])
             second = shifted_transform(second, shape, back)
     # What was done to the second half and not to the first, over the box; refined inside the particle below.
-    maps_overlay = first_map.agrees and second_map.agrees
     frequency = shell_frequencies(shape, pixel_size)
     sums = whole if second is half_transforms.second else shell_sums(half_transforms.first, second, shape)
     filters = _filters(frequency, sums.fsc, sums.power_1, sums.power_2, np.maximum(sums.counts / order, 1.0))
@@ -247,7 +279,7 @@ def half_map_evidence(
     inner = _inner_mask(mask_distance, pixel_size)
     if inner is not None:
         inner_frequency = shell_frequencies(inner.shape, pixel_size)
-        inflation = mask_inflation(inner.mask, threads)
+        share = volume_share(inner.mask)
         within = (inner_frequency >= frequency[use][0]) & (inner_frequency <= frequency[use][-1])
         exact = 0.5 * np.log(np.maximum(sums.power_2, 1e-300) / np.maximum(sums.power_1, 1e-300))
         flat = [_flattening(power, use) for power in (sums.power_1, sums.power_2)]
@@ -258,17 +290,15 @@ def half_map_evidence(
         for _ in range(FILTER_ROUNDS):
             other = inner.transform(weighed_volume(second, flat[1] * np.exp(-correction), shape, threads), threads)
             inside = shell_sums(cube, other, inner.shape)
-            independent = np.maximum(inside.counts / (inflation**2 * order), 1.0)
+            independent = np.maximum(inside.counts * share / order, 1.0)
             rest = _filters(
                 inner_frequency[within], inside.fsc[within], inside.power_1[within], inside.power_2[within],
                 independent[within], 0.0,
             )  # fmt: skip
-            if not rest.known:
+            if not rest.known or not rest.significant:
                 break
             correction = correction + rest.at(frequency)
             filters = rest.after(frequency[use], (exact + correction - rest.at(frequency))[use], filters.scale)
-            if float(np.abs(rest.log_ratio).max()) < 0.05:
-                break
         log_ratio = filters.at(frequency)
         ratio = halves.sign * np.exp(-log_ratio)
         del cube
@@ -297,21 +327,37 @@ def half_map_evidence(
         else Estimate(follows[0], follows[0] * 2.0 / float(np.sqrt(max(follows[1] * band_share / order, 1.0)))),
         difference=first_white - second_white,
     )
+    mean = half_transforms.first + scaled_transform(second, ratio, shape)
+    against = shell_sums(mean, map_transform, shape)
     radius = None if noise_at is None else noise_at.radius
     if noise_at is None or not particle_shaped(noise_at):
         evidence = replace(evidence, solvent_ratio=_solvent_ratio(profile, radius, band_share, order))
         evidence = _solvent(
-            evidence, first_white, second_white, mask_distance, radius, last, pixel_size, order, threads
+            evidence,
+            (first_white, second_white),
+            mask_distance,
+            last,
+            map_transform,
+            against,
+            pixel_size,
+            order,
+            threads,
         )
     if evidence.noise_correlation is None:
         notes.append("Around the particle there is too little noise to tell whether the halves share it.")
 
-    mean = half_transforms.first + second * np.float32(halves.sign)
-    if inner is not None:
-        against = shell_sums(mean, map_transform, shape)
-        whites = (first_white, second_white)
-        evidence = _against_map(
-            evidence, inner, whites, map_transform, table, against, independent, shape, pixel_size, threads
+    if evidence.map_noise is None and evidence.half_in_map is None and inner is not None:
+        evidence = _inner_against_map(
+            evidence,
+            inner,
+            (first_white, second_white),
+            map_transform,
+            table,
+            against,
+            shape,
+            pixel_size,
+            order,
+            threads,
         )
     both = estimate_shift(mean, map_transform, shape, first_map.shift, order)
     if both is not None:
@@ -367,7 +413,7 @@ def _overlays(
         overlay = Overlay(cubes[a], cubes[b], exact, finest, COARSEST_OVERLAY, threads)
         score, shift = overlay.score()
         orientation, best = (IDENTITY, score) if abs(score) > SURE_OVERLAY else overlay.best()
-        sign = -1 if best < 0 and abs(best) > 0.5 else 1
+        sign = -1 if best < 0 and abs(best) > FAR_ABOVE_CHANCE else 1
         voxels = tuple(-s * exact / pixel_size for s in shift)
         found.append(
             Lay(
@@ -415,6 +461,10 @@ class _Filters:
     @property
     def known(self) -> bool:
         return len(self.frequency) > 1
+
+    @property
+    def significant(self) -> bool:
+        return bool((np.abs(self.log_ratio) > np.maximum(0.05, 4 * self.error)).any())
 
     def at(self, frequency: NDArray) -> NDArray[np.float64]:
         """ln ratio at any frequency; the ends go on."""
@@ -497,58 +547,97 @@ def _solvent_ratio(profile: NoiseProfile, radius: float | None, band_share: floa
 
 def _solvent(
     evidence: HalfMapEvidence,
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
+    whites: tuple[NDArray[np.float32], NDArray[np.float32]],
     distance: NDArray[np.float32],
-    radius: float | None,
     last: float,
+    map_transform: NDArray,
+    against: ShellSums,
     pixel_size: float,
     order: int,
     threads: int,
 ) -> HalfMapEvidence:
-    """Correlate the halves in a window that holds solvent only."""
-    shape = (first.shape[0], first.shape[1], first.shape[2])
+    """Correlate the halves, and the map with them, in a window that holds solvent only."""
     if last < 1 / COARSEST_END:
         return evidence
-    sphere = None
-    if radius is not None:
-        edge = max(8.0, 3 * pixel_size)
-        z, y, x = ((np.arange(n, dtype=np.float32) - n // 2) * np.float32(pixel_size) for n in shape)
-        r = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
-        sphere = raised_cosine_edge(r - np.float32(radius - 1.5 * edge), edge)
-    # As far from the particle as leaves enough voxels.
-    for clear in CLEARANCES:
-        window = 1 - raised_cosine_edge(distance - np.float32(clear), 6.0)
-        if sphere is not None:
-            window *= sphere
-        squared = float((window**2).sum(dtype=np.float64))
-        fourth = float((window**4).sum(dtype=np.float64))
-        voxels = squared**2 / fourth if fourth > 0 else 0.0
-        if voxels >= 10 * LEAST_SOLVENT:
-            break
+    nz, ny, nx = whites[0].shape
+    shape = (nz, ny, nx)
+    radius = None if evidence.shape is None else evidence.shape.radius
+    window, voxels = _solvent_window(distance, radius, pixel_size)
     if voxels < LEAST_SOLVENT:
         return evidence
-    sums = shell_sums(rfftn(first * window, threads), rfftn(second * window, threads), shape)
-    inflation = mask_inflation(window, threads)
+    first, second = (rfftn(white * window, threads) for white in whites)
+    sums = shell_sums(first, second, shape)
+    share = voxels / float(np.prod(shape, dtype=float))
+    independent = sums.counts * share / order
     frequency = shell_frequencies(shape, pixel_size)
-    band = (frequency >= max(1 / SOLVENT_ABOVE, 0.5 * last)) & (frequency <= 0.97 * last)
-    if not band.any():
-        band = (frequency >= 0.5 * last) & (frequency <= 0.97 * last)
+    # Parts of the particle that the mask misses correlate too, up to the resolution; shared noise does everywhere.
+    beyond = min(BEYOND_RESOLUTION / evidence.resolution, 0.8 * last)
+    band = (frequency >= max(1 / SOLVENT_ABOVE, 0.5 * last, beyond)) & (frequency <= 0.97 * last)
     scale = float(np.sqrt(sums.power_1[band].sum() * sums.power_2[band].sum()))
     if not scale > 0:
         return evidence
     # In a wide band each voxel of the window counts once; real parts are half of a coefficient's numbers.
-    share = voxels / float(np.prod(shape, dtype=float))
     freedom = max(2.0 * float(sums.counts[band].sum()) * share / order, 2.0)
     curve = frequency <= last
-    return replace(
+    evidence = replace(
         evidence,
         noise_correlation=Estimate(float(sums.cross[band].sum()) / scale, 1.0 / float(np.sqrt(freedom))),
         solvent_frequency=frequency[curve],
         solvent_fsc=sums.fsc[curve],
-        solvent_error=(1.0 / np.sqrt(2.0 * np.maximum(sums.counts / (inflation**2 * order), 1.0)))[curve],
+        solvent_error=_shell_error(sums.counts, window, order, threads)[curve],
         solvent_voxels=voxels,
     )
+    ratio = evidence.solvent_ratio
+    held = _held_by_map(evidence.resolution, against, frequency, (frequency >= 1 / COARSEST_NOISE) & curve)
+    if ratio is None or not 0.5 < ratio.value < 2.0 or held is None:
+        return evidence
+    _, low, top = held
+    use = (frequency >= low) & (frequency < top) & curve
+    flat = weighed_volume(map_transform, _flattening(against.power_2, use), shape, threads)
+    everywhere = float((flat**2).mean(dtype=np.float64))
+    # Of Gaussian noise 1.6 % lie within 0.02 standard deviations; where a mask removed it, all do.
+    inside = flat[window > 0.5]
+    around = float((inside**2).mean(dtype=np.float64))
+    empty = float(np.mean(np.abs(inside) < 0.02 * np.sqrt(around)))
+    flat *= window
+    chosen = use & (frequency >= low + 2 * frequency[1]) & (frequency < top - 2 * frequency[1])
+    if around < 0.1 * everywhere or empty > 0.05 or chosen.sum() < 3:
+        # The map is masked: it has no noise here, or not everywhere.
+        return evidence
+    whole = rfftn(flat, threads)
+    means = shell_sums(first + second, whole, shape)
+    f = np.clip(np.nan_to_num(sums.fsc[chosen]), 0.0, 0.95)
+    taken = noise_taken_over(means.fsc[chosen], f, independent[chosen], np.ones(f.shape), 2 * f / (1 + f))
+    leaning = leaning_to_a_half(
+        sums, shell_sums(first, whole, shape), shell_sums(second, whole, shape), chosen, independent[chosen]
+    )
+    return _with_map(evidence, taken, leaning)
+
+
+def _shell_error(counts: NDArray, window: NDArray[np.float32], order: int, threads: int) -> NDArray[np.float64]:
+    """Standard error of the FSC of independent noise in a window, of one shell."""
+    return 1.0 / np.sqrt(2.0 * np.maximum(counts / (mask_inflation(window, threads) ** 2 * order), 1.0))
+
+
+def _solvent_window(
+    distance: NDArray[np.float32], radius: float | None, pixel_size: float
+) -> tuple[NDArray[np.float32], float]:
+    """A window as far from the particle as leaves enough voxels, within a sphere; and how many it holds."""
+    sphere = None
+    if radius is not None:
+        edge = max(8.0, 3 * pixel_size)
+        z, y, x = ((np.arange(n, dtype=np.float32) - n // 2) * np.float32(pixel_size) for n in distance.shape)
+        r = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
+        sphere = raised_cosine_edge(r - np.float32(radius - 1.5 * edge), edge)
+    window, voxels = distance, 0.0
+    for clear in CLEARANCES:
+        window = 1 - raised_cosine_edge(distance - np.float32(clear), 6.0)
+        if sphere is not None:
+            window *= sphere
+        voxels = volume_share(window) * window.size
+        if voxels >= 10 * LEAST_SOLVENT:
+            break
+    return window, voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -588,58 +677,72 @@ def _flattening(power: NDArray, use: NDArray) -> NDArray[np.float64]:
     return np.where(use & (power > 0), 1.0 / np.sqrt(np.maximum(power, 1e-300)), 0.0)
 
 
-def _against_map(
+def _held_by_map(
+    resolution: float, against: ShellSums, frequency: NDArray, use: NDArray
+) -> tuple[NDArray, float, float] | None:
+    """Power of the map over that of the halves' sum, and between which frequencies the map holds more than rounding."""
+    transfer = np.where(against.power_1 > 0, against.power_2 / np.maximum(against.power_1, 1e-300), 0.0)
+    signal = use & (frequency <= 1 / resolution)
+    if not (transfer[signal] > 0).any():
+        return None
+    faint = transfer <= 1e-2 * float(np.median(transfer[signal]))
+    lost = np.flatnonzero(faint & use & (frequency > frequency[signal][0]))
+    top = frequency[lost[0]] if lost.size else 2 * frequency[use][-1]
+    return transfer, float(frequency[signal][0]), float(top)
+
+
+def _inner_against_map(
     evidence: HalfMapEvidence,
     inner: _Inner,
     whites: tuple[NDArray[np.float32], NDArray[np.float32]],
     map_transform: NDArray,
     table: NDArray,
     against: ShellSums,
-    independent: NDArray,
     shape: tuple[int, int, int],
     pixel_size: float,
+    order: int,
     threads: int,
 ) -> HalfMapEvidence:
     """Whose noise the map has, well inside the particle, where a mask around it changes nothing.
 
-    whites: the halves, whitened by `table`. against: sums of the halves' mean and the map, over the box.
+    whites: the halves, whitened by `table`. against: sums of the halves' sum and the map, over the box.
     Filter and mask do not commute, so the map gets the spectrum of the halves' sum before it is masked; in two rounds,
     since over the box the two may hold different amounts of noise.
     """
     box_frequency, frequency = shell_frequencies(shape, pixel_size), shell_frequencies(inner.shape, pixel_size)
-    transfer = np.where(against.power_1 > 0, against.power_2 / np.maximum(against.power_1, 1e-300), 0.0)
-    signal = (table > 0) & (box_frequency <= 1 / evidence.resolution)
-    if not (transfer[signal] > 0).any():
+    held = _held_by_map(evidence.resolution, against, box_frequency, table > 0)
+    if held is None:
         return evidence
-    # Beyond its low-pass a map holds rounding only; the last shells before hold what masks spread.
-    held = (table > 0) & (transfer > 1e-2 * float(np.median(transfer[signal])))
-    lost = np.flatnonzero(~held & (table > 0) & (box_frequency > box_frequency[signal][0]))
-    top = box_frequency[lost[0]] if lost.size else box_frequency[table > 0][-1]
-    step = frequency[1] - frequency[0]
-    chosen = (frequency >= box_frequency[signal][0]) & (frequency <= top - 1.5 * step)
+    transfer, low, top = held
+    # What masks spread reaches over the last shells before the map ends.
+    chosen = (frequency >= low) & (frequency <= min(top, box_frequency[table > 0][-1]) - 1.5 * frequency[1])
     if chosen.sum() < 3:
         return evidence
     first, second = (inner.transform(white, threads) for white in whites)
     total = first + second
-    matched = np.where(held, table / np.sqrt(np.maximum(transfer, 1e-300)), 0.0)
-    for last_round in (False, True):
-        whole = inner.transform(weighed_volume(map_transform, matched, shape, threads), threads)
-        means = shell_sums(total, whole, inner.shape)
-        if not last_round:
-            gain = np.sqrt(means.power_1[chosen] / np.maximum(means.power_2[chosen], 1e-300))
-            matched = matched * np.interp(box_frequency, frequency[chosen], gain)
+    matched = np.where(box_frequency < top, table / np.sqrt(np.maximum(transfer, 1e-300)), 0.0)
+    whole = inner.transform(weighed_volume(map_transform, matched, shape, threads), threads)
+    means = shell_sums(total, whole, inner.shape)
+    gain = np.sqrt(means.power_1[chosen] / np.maximum(means.power_2[chosen], 1e-300))
+    matched = matched * np.interp(box_frequency, frequency[chosen], gain)
+    whole = inner.transform(weighed_volume(map_transform, matched, shape, threads), threads)
+    means = shell_sums(total, whole, inner.shape)
     halves = shell_sums(first, second, inner.shape)
-    f, n = np.clip(np.nan_to_num(halves.fsc[chosen]), 0.0, 1.0), independent[chosen]
+    f = np.clip(np.nan_to_num(halves.fsc[chosen]), 0.0, 1.0)
+    n = halves.counts[chosen] * volume_share(inner.mask) / order
     taken = noise_taken_over(means.fsc[chosen], f, n, np.ones(f.shape), 2 * f / (1 + f))
-    apart = shell_sums(first - second, whole, inner.shape)
-    leaning = leaning_to_a_half(
-        means.cross[chosen], means.power_1[chosen], apart.cross[chosen], apart.power_1[chosen],
-        means.power_2[chosen], n,
-    )  # fmt: skip
+    with_each = [shell_sums(half, whole, inner.shape) for half in (first, second)]
+    return _with_map(evidence, taken, leaning_to_a_half(halves, with_each[0], with_each[1], chosen, n))
+
+
+def _with_map(
+    evidence: HalfMapEvidence, taken: tuple[float, float] | None, leaning: tuple[float, float] | None
+) -> HalfMapEvidence:
+    # Of a map that holds no noise to speak of nothing can be told.
     return replace(
         evidence,
-        map_noise=None if taken is None else Estimate(*taken),
-        half_in_map=None if leaning is None else Estimate(*leaning),
+        map_noise=None if taken is None or taken[1] > VAGUE else Estimate(*taken),
+        half_in_map=None if leaning is None or leaning[1] > VAGUE else Estimate(*leaning),
     )
 
 

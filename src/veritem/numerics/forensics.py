@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from veritem.numerics.fourier import fast_size, irfftn, rfftn
+from veritem.numerics.fsc import ShellSums
 from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.shells import shell_count, shell_frequencies
 
@@ -213,9 +214,24 @@ def noise_rise(frequency: NDArray, power: NDArray, counts: NDArray, end: float) 
 
 def weighed_volume(transform: NDArray, table: NDArray, shape: Shape, threads: int = 1) -> NDArray[np.float32]:
     """A map whose shells are multiplied by `table` (shells,); nothing beyond Nyquist."""
+    return irfftn(scaled_transform(transform, table, shape), shape, threads)
+
+
+def scaled_transform(transform: NDArray, table: NDArray, shape: Shape) -> NDArray[np.complex64]:
+    """A transform whose shells are multiplied by `table` (shells,); nothing beyond Nyquist."""
     out = np.empty_like(transform)
     _weigh(transform, np.asarray(table, np.float32), *shape, *_scales(shape), out)
-    return irfftn(out, shape, threads)
+    return out
+
+
+def volume_share(window: NDArray) -> float:
+    """What share of a box's independent numbers a window leaves: (Σ w²)² / (n Σ w⁴).
+
+    It holds for sums over many shells; single shells lose less, see `mask_inflation`.
+    """
+    squared = np.square(window, dtype=np.float64)
+    fourth = float(np.square(squared).sum())
+    return float(squared.sum()) ** 2 / (window.size * fourth) if fourth > 0 else 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -557,7 +573,7 @@ def estimate_shift(
     second: NDArray,
     shape: Shape,
     start: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    order: int = 1,
+    order: float = 1,
     rounds: int = 6,
 ) -> ShiftEstimate | None:
     """The shift between two maps by the phases of all shells, each weighted by its FSC.
@@ -596,7 +612,7 @@ def estimate_shift(
         scale = np.sqrt(power_1 * power_2)
         fsc = np.where(scale > 0, cross / np.maximum(scale, 1e-300), 0.0)
         # A weight made of noise would count as much as one of signal.
-        fsc[fsc < 0.1] = 0.0
+        fsc[fsc < np.maximum(0.1, 3.0 * np.sqrt(order / (2.0 * np.maximum(counts, 0.5))))] = 0.0
         fsc[0] = 0.0
         fsc = np.clip(fsc, 0.0, 0.999)
         weight = np.where(scale > 0, fsc / (1 - fsc**2) * counts / np.maximum(scale, 1e-300), 0.0)
@@ -651,24 +667,32 @@ def noise_taken_over(
 
 
 def leaning_to_a_half(
-    with_sum: NDArray,
-    sum_power: NDArray,
-    with_difference: NDArray,
-    difference_power: NDArray,
-    map_power: NDArray,
-    independent: NDArray,
+    halves: ShellSums, with_first: ShellSums, with_second: ShellSums, chosen: NDArray, independent: NDArray
 ) -> tuple[float, float] | None:
-    """What a map holds of the difference of two halves: 1 if it is the first, -1 the second, 0 their mean; with its
+    """How far a map is more of one half than of the other: 1 if it is the first, -1 the second, 0 their mean; with its
     standard error.
 
-    A map g (h1 + h2 + t (h1 - h2)) has the gain g = <map, h1 + h2> / |h1 + h2|², and t is its share of the difference.
-    with_sum, with_difference, sum_power, difference_power, map_power: (n,) sums per shell. independent: (n,) of each.
-    """  # fmt: skip
-    use = (with_sum > 0) & (difference_power > 0)
-    if not use.any():
+    In each shell the map is a h1 + b h2 by least squares, and leans by (a - b) / (a + b); whatever noise the halves
+    share, and whatever filter made the map.
+    halves, with_first, with_second: sums of the halves, and of each with the map. chosen: (shells,) which to use.
+    independent: (chosen shells,) coefficients.
+    """
+    p1, p2, c = halves.power_1[chosen], halves.power_2[chosen], halves.cross[chosen]
+    v1, v2, pv = with_first.cross[chosen], with_second.cross[chosen], with_first.power_2[chosen]
+    determinant = p1 * p2 - c**2
+    held = determinant > 1e-6 * p1 * p2
+    if not held.any():
         return None
-    gain = with_sum[use] / sum_power[use]
-    t = with_difference[use] / (gain * difference_power[use])
-    variance = map_power[use] / (gain**2 * difference_power[use] * 2 * np.maximum(independent[use], 1.0))
-    weight = 1.0 / variance
+    p1, p2, c, v1, v2, pv, determinant = (x[held] for x in (p1, p2, c, v1, v2, pv, determinant))
+    a, b = (p2 * v1 - c * v2) / determinant, (p1 * v2 - c * v1) / determinant
+    residual = np.maximum(pv - a * v1 - b * v2, 0.0)
+    # Var(a - b) of a real regression over the 2 n real parts of n complex numbers.
+    variance = residual * (p1 + p2 + 2 * c) / determinant / (2 * np.maximum(independent[held], 1.0))
+    total = a + b
+    # Shells in which the halves' sum is not in the map say nothing.
+    held = (total > 0) & (total**2 > 4 * variance)
+    if not held.any():
+        return None
+    t = ((a - b) / total)[held]
+    weight = 1.0 / (variance[held] / total[held] ** 2 + 1e-4)
     return float((weight * t).sum() / weight.sum()), float(1.0 / np.sqrt(weight.sum()))
