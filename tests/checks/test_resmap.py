@@ -177,13 +177,20 @@ def changed(simulated: SimulatedMap, change) -> SimulatedMap:
 
 
 def test_sharpening_does_not_matter():
-    """B = -100 Å² on both halves: the whitening undoes it. Less than 1 % in the median, and the map follows."""
+    """B = -100 Å² on both halves: the whitening undoes it. The part's tapered faces, 25 Å off, leak some of what is now
+    a hundred times as strong into the bands below, and their tail in the window of 8.5 Å is a few per cent of the
+    variance: one per cent of the resolution.
+
+    The corners of the box, beyond Nyquist, are sharpened no more: at B = -100 Å² they would be 10⁶ times the rest, and
+    their rounding in float32 as strong as the noise.
+    """
     sound = protein()
     plain = pair_values(sound, 3.2)["resmap"]
-    sharp = pair_values(changed(sound, Transfer(-100.0)), 3.2)["resmap"]
-    assert np.nanmedian(sharp.resolution) == pytest.approx(np.nanmedian(plain.resolution), rel=0.01)
-    difference = np.abs(np.log(sharp.resolution / plain.resolution))
-    assert np.nanmedian(difference) < 0.02
+    for b_factor in (-100.0, 100.0):
+        gain = Transfer(b_factor)
+        other = pair_values(changed(sound, lambda f, gain=gain: gain(np.minimum(f, 0.5 / 1.1))), 3.2)["resmap"]
+        assert np.nanmedian(other.resolution) == pytest.approx(np.nanmedian(plain.resolution), rel=0.015)
+        assert np.nanquantile(np.abs(np.log(other.resolution / plain.resolution)), 0.95) < 0.04
 
 
 def test_halves_that_were_cut_say_so():

@@ -394,7 +394,7 @@ def whitening(noise_power: NDArray, shape: tuple[int, int, int], pixel_size: flo
     """Frequencies (1/Å) and the gain that makes noise white.
 
     noise_power: |F|² of the noise on the half-complex grid. It is averaged over shells and smoothed along ln f, so that
-    any smooth radial filter is undone. Where there is no power the gain is 0.
+    any smooth radial filter is undone, and a B-factor exactly. Where there is no power the gain is 0.
     """
     mean, _, counts = shell_means(noise_power, shape)
     frequency = shell_frequencies(shape, pixel_size)
@@ -403,13 +403,13 @@ def whitening(noise_power: NDArray, shape: tuple[int, int, int], pixel_size: flo
     gain = np.zeros_like(frequency)
     if known.any():
         at, level, weight = np.log(frequency[known]), np.log(mean[known]), counts[known]
-        # A straight line through each frequency's neighbourhood: a plain mean would flatten a steep spectrum's ends.
-        offset = at - at[:, None]
-        near = np.exp(-0.5 * (offset / SMOOTHING) ** 2) * weight
+        # A straight line against f² through each frequency's neighbourhood: no B-factor changes what is left.
+        offset = np.exp(2 * at) - np.exp(2 * at)[:, None]
+        near = np.exp(-0.5 * ((at - at[:, None]) / SMOOTHING) ** 2) * weight
         sums = [(near * offset**power).sum(axis=1) for power in range(3)]
         values = [(near * offset**power) @ level for power in range(2)]
         spread = sums[0] * sums[2] - sums[1] ** 2
-        flat = spread <= 1e-9 * sums[0] ** 2 * SMOOTHING**2
+        flat = spread <= 1e-9 * sums[0] * sums[2]
         line = (sums[2] * values[0] - sums[1] * values[1]) / np.where(flat, 1.0, spread)
         gain[known] = np.exp(-0.5 * np.where(flat, values[0] / sums[0], line))
     return frequency, gain
