@@ -139,7 +139,34 @@ def blob_reach(band: Band) -> tuple[float, float]:
     return along, float(across)
 
 
-def local_directional_fsc(
+@dataclass(frozen=True, eq=False)
+class LocalPowers:
+    """Local powers of two half maps in bands and cones, each (directions, bands, points) float32, in one unit.
+
+    cross: of what they have in common. power: geometric mean of their own; what it has beyond `cross` is noise.
+    """
+
+    cross: NDArray[np.float32]
+    power: NDArray[np.float32]
+
+    @property
+    def fsc(self) -> NDArray[np.float32]:
+        """The local correlation; 0 where a half map holds nothing."""
+        return np.divide(self.cross, self.power, out=np.zeros_like(self.cross), where=self.power > 0)
+
+    def fsc_of_even_signal(self, signal_shares: NDArray[np.float32], noise_shares: NDArray[np.float32]) -> NDArray:
+        """What the correlation would be if the signal of each place were alike in all directions, in a full window.
+
+        signal_shares, noise_shares: see `directional_shares`. The signal is averaged over the directions; the noise
+        stays as it is along each.
+        """
+        filled = np.divide(self.cross, signal_shares, out=np.zeros_like(self.cross), where=signal_shares > 0)
+        signal = np.maximum(filled.mean(axis=0, dtype=np.float64), 0.0).astype(np.float32)[None]
+        total = signal + np.maximum(self.power - self.cross, 0.0) / np.maximum(noise_shares, np.float32(0.1))
+        return np.divide(np.broadcast_to(signal, total.shape), total, out=np.zeros_like(total), where=total > 0)
+
+
+def local_powers(
     first: Any,
     second: Any,
     shape: tuple[int, int, int],
@@ -148,20 +175,24 @@ def local_directional_fsc(
     directions: NDArray[np.float64],
     window: float,
     grid: CoarseGrid,
+    margin: float = 0.0,
     threads: int = 1,
-) -> NDArray[np.float32]:
-    """Correlation of two half maps at each point, in each band and along each direction: (directions, bands, points).
+) -> LocalPowers:
+    """Powers of two half maps at each point, in each band and along each direction.
 
     first, second: half-complex transforms of the half maps of `shape`. directions: (n, 3) unit vectors z, y, x.
     window: Å, standard deviation of the Gaussian window. grid: the points.
+    margin: Å, the half maps fade out over so much at the faces of the box. Density that is cut there, of a neighbour or
+    of a membrane, would leak into all frequencies along the axes, and there it may outweigh the noise.
     """
     xp = namespace(first)
-    spectra = [_centred_spectrum(t, shape, threads) for t in (first, second)]
+    fades = [fade(n, margin / pixel_size) for n in shape]
+    spectra = [_centred_spectrum(t, shape, fades, threads) for t in (first, second)]
     half = [n // 2 for n in shape]  # where frequency 0 is
     frequency = [
         ((np.arange(n) - h) / length).astype(np.float32) for n, h, length in zip(shape, half, grid.lengths, strict=True)
     ]
-    answer = np.empty((len(directions), len(bands), grid.count), np.float32)
+    answer = LocalPowers(*(np.empty((len(directions), len(bands), grid.count), np.float32) for _ in range(2)))
     chosen = grid.inside[grid.part]
 
     def one(task: tuple[int, int]) -> None:
@@ -175,8 +206,8 @@ def local_directional_fsc(
         wz, wy, wx = (_window_matrix(grid, axis, padded[axis], window) for axis in range(3))
         windows = [like(w, first) for w in (wz, wy, np.ascontiguousarray(wx.T))]
         cross, power_1, power_2 = to_host(_windowed(products, windows))[:, chosen]
-        scale = np.sqrt(np.maximum(power_1 * power_2, 0.0))
-        answer[d, j] = np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
+        answer.cross[d, j] = cross
+        answer.power[d, j] = np.sqrt(np.maximum(power_1 * power_2, 0.0))
 
     tasks = [(d, j) for j in reversed(range(len(bands))) for d in range(len(directions))]
     if xp is np and threads > 1:
@@ -190,10 +221,24 @@ def local_directional_fsc(
     return answer
 
 
-def _centred_spectrum(transform: Any, shape: tuple[int, int, int], threads: int) -> Any:
+def faded(shape: tuple[int, int, int], width: float) -> NDArray[np.float32]:
+    """The weight of each voxel of a box that fades out over `width` voxels at its faces."""
+    z, y, x = (fade(n, width) for n in shape)
+    return z[:, None, None] * y[None, :, None] * x
+
+
+def fade(n: int, width: float) -> NDArray[np.float32]:
+    """(n,) 0 at the faces, 1 further than `width` voxels inside, two derivatives continuous."""
+    t = np.minimum((np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5) / max(width, 0.5), 1.0)
+    return (t**3 * (10.0 - 15.0 * t + 6.0 * t**2)).astype(np.float32)
+
+
+def _centred_spectrum(transform: Any, shape: tuple[int, int, int], fades: list[NDArray], threads: int) -> Any:
     """The full transform of a real map, frequency 0 in the middle. Units of its own: no power overflows."""
     xp = namespace(transform)
     real = irfftn(transform, shape, threads)
+    for axis, one in enumerate(fades):
+        real = real * like(one.reshape([-1 if a == axis else 1 for a in range(3)]), transform)
     scale = float(xp.max(xp.abs(real))) or 1.0
     full = fftn(xp.astype(real * (1.0 / scale), xp.complex64), threads)
     return xp.fft.fftshift(full)
@@ -296,7 +341,7 @@ def _crossings(excess, weights, centres, answer):
 
 
 def crossing_frequencies(
-    fsc: NDArray[np.float32], limits: NDArray[np.float32], bands: tuple[Band, ...]
+    fsc: NDArray[np.float32], limits: NDArray[np.float32] | np.float32, bands: tuple[Band, ...]
 ) -> NDArray[np.float32]:
     """The frequency (1/Å) up to which correlations lie above a limit: (directions, points).
 
@@ -323,31 +368,32 @@ def correlated_reach(bands: tuple[Band, ...], window: float) -> float:
     return float(np.sqrt(window**2 + np.mean(spread)))
 
 
-def correlation_limits(
-    shares: WindowShares,
-    grid: CoarseGrid,
-    bands: tuple[Band, ...],
-    directions: NDArray[np.float64],
-    window: float,
-    threshold: float,
+def directional_shares(
+    shares: WindowShares, grid: CoarseGrid, bands: tuple[Band, ...], directions: NDArray[np.float64], window: float
 ) -> NDArray[np.float32]:
-    """What a local correlation must reach for the particle itself to reach `threshold`: (directions, bands, points).
-
-    A window at the rim holds solvent too, and the field of a blob spreads beyond the particle, further along its
-    direction than across. With a share e of it inside, a signal-to-noise ratio r in the particle shows as e r, so that
-    e r / (1 + e r) is the limit, r = threshold / (1 - threshold). Without this a flat particle would seem worse
-    resolved along its short axis.
-    """
-    ratio = threshold / (1.0 - threshold)
+    """The share of each window that lies in a mask, the spread of each blob's field included: (directions, bands,
+    points). A field spreads further along its direction than across."""
     answer = np.empty((len(directions), len(bands), grid.count), np.float32)
     for j, band in enumerate(bands):
         along, across = blob_reach(band)
         sigma = float(np.hypot(window, across))
         further = float(np.sqrt(max(along**2 - across**2, 0.0)))
         for d, direction in enumerate(directions):
-            inside = np.clip(shares.at(sigma, direction, further)[grid.inside], 0.0, 1.0) * np.float32(ratio)
-            answer[d, j] = inside / (1.0 + inside)
+            answer[d, j] = np.clip(shares.at(sigma, direction, further)[grid.inside], 0.0, 1.0)
     return answer
+
+
+def correlation_limits(
+    signal_shares: NDArray[np.float32], noise_shares: NDArray[np.float32], threshold: float
+) -> NDArray[np.float32]:
+    """What a local correlation must reach for the particle itself to reach `threshold`: (directions, bands, points).
+
+    A window at the rim holds solvent too, and the field of a blob spreads beyond the particle. With a share e of the
+    window in the particle and a share n where there is noise, a signal-to-noise ratio r in the particle shows as
+    e r / n. Without this a flat particle would seem worse resolved along its short axis.
+    """
+    ratio = signal_shares * np.float32(threshold / (1.0 - threshold))
+    return ratio / (ratio + np.maximum(noise_shares, np.float32(0.1)))
 
 
 # --- what places have in common ----------------------------------------------------------------------------------
@@ -437,7 +483,8 @@ def radial_and_azimuthal(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means over the directions within 45 degrees of each place's own direction, and over those 70 and more away.
 
-    log_resolution: (directions, points). offsets: (points, 3) z, y, x from the centre. Two (points,), NaN in the middle.
+    log_resolution: (directions, points). offsets: (points, 3) from the centre.
+    Two (points,), NaN in the middle.
     """
     radius = np.linalg.norm(offsets, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

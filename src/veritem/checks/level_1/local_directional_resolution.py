@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.level_1.direction_figures import direction_text, projected_directions, sphere_figure
 from veritem.checks.local_figures import coloured_slices
-from veritem.derived.local_directional import LocalDirectional
+from veritem.derived.local_directional import LocalDirectional, logarithms
 from veritem.errors import Inconclusive
 from veritem.numerics.directions import (
     angle_between,
@@ -52,7 +52,7 @@ MOST_EXCESS = 10.0  # %
 ALPHA = 0.01
 BLOCK = 2.5  # windows: cubes that are turned and drawn
 LEAST_BLOCKS = 8
-MOST_OPEN = 0.3  # share of directions that may end at the finest band
+LEAST_RESOLVED = 0.5  # share of the places that must not lie at the finest band
 SURROGATES, DRAWS = 999, 500
 NEAR, FAR = 45.0, 70.0  # °
 
@@ -72,9 +72,11 @@ class RadialCurves:
 class LocalDirectionalMeasurement:
     """Numbers first; what the figures and maps need after."""
 
+    noise_anisotropy: Quantity
+    noise_p: Quantity
+    noise_worst_axis: Quantity
     anisotropy: Quantity
-    common_direction_p: Quantity
-    chance_anisotropy: Quantity
+    anisotropy_p: Quantity
     typical: Quantity
     best: Quantity
     best_axis: Quantity
@@ -86,10 +88,9 @@ class LocalDirectionalMeasurement:
     azimuthal_change: Quantity
     radial_change: Quantity
     local_anisotropy: Quantity
-    open_end: Quantity
+    resolved: Quantity
     points: Quantity
     window: Quantity
-    undecided: str
     caveats: tuple[str, ...]
     local: LocalDirectional = field(repr=False)
     coefficients: NDArray[np.float64] = field(repr=False)  # (points, 15) of ln resolution, cones undone
@@ -109,32 +110,38 @@ class LocalDirectionalResolution(Check):
     direction is where its correlation falls to 0.143, found as the frequency that best parts the bands above the limit
     from those below: a low band that fails by chance does not end the search. Where a part of the window lies
     outside the particle the limit is lowered in proportion, by direction, so that a flat particle does not seem worse
-    resolved along its short axis. Bands reach from 15 Å to a quarter beyond the resolution of the whole map.
+    resolved along its short axis. Bands reach from 15 Å to half beyond the resolution of the whole map.
 
     At each place the logarithm of the resolution is fitted with even spherical harmonics of degree 2 and 4, and what
-    the cones blur is undone. The degree-2 part of the mean over all places gives the preferred axis, the worst axis
-    and the anisotropy: the resolution along the worst less that along the best axis, over the mean, less what chance
-    adds to it (in squares).
+    the cones blur is undone. The degree-2 part of the mean over all places gives the best axis, the worst axis and the
+    anisotropy: the resolution along the worst less that along the best axis, over the mean, less what chance adds to
+    it (in squares).
 
-    A molecule has directions of its own in every place: helices, sheets. What a faulty reconstruction adds points the
-    same way in all places. So each cube of 27 Å of the particle is turned at random, 999 times, and p is how often
-    the mean pattern is then as strong. A warning needs p of at most 0.01 and an anisotropy above 0.10. This takes the
-    place of a simulation of isotropic half maps: it holds the molecule's own scatter too, and on simulated isotropic
-    pairs it rejects no more often than it says. Cubes share windows and are not independent; by how much is added up
-    over all pairs of points and widens chance and intervals. Symmetric copies count as one.
+    A molecule has directions of its own: helices and strands that run one way make its signal stronger across them
+    than along them, and so its resolution, in a map without any fault. What missing views change is the noise. So the
+    resolution is found a second time with the signal of each place averaged over the directions and the noise left as
+    it is along each; the anisotropy of that is what is judged, over the places that are coarser than the finest band.
+    The anisotropy with the signal as it is stands beside it.
+
+    What a faulty reconstruction adds points the same way in all places. So each cube of 27 Å of the particle is turned
+    at random, 999 times, and p is how often the mean pattern is then as strong. A warning needs p of at most 0.01 and
+    an anisotropy above 0.10. This takes the place of a simulation of isotropic half maps; on simulated isotropic pairs
+    it rejects no more often than it says, and it needs no model of the molecule. Cubes share windows and are not
+    independent; by how much is added up over all pairs of points and widens chance and intervals. Symmetric copies
+    count as one.
 
     Radial resolution is the mean over directions within 45° of the line from the centre of the box to the place,
     azimuthal the mean over those 70° and more away; what all places share is taken off first. Errors of the angles
-    blur the azimuthal one, in proportion to the distance from the centre. The slope against radius of the logarithm
-    of their ratio gives by how much the azimuthal resolution worsens, beyond the radial one, from the centre to the
-    rim. The two are compared at the same place, since flexible rims blur both; the slope is judged at 10 %, which
-    angular errors of about 2.5° reach at 40 Å.
+    blur the azimuthal one, in proportion to the distance from the centre. Slopes against radius of its logarithm and
+    of the logarithm of the ratio of the two give by how much the azimuthal resolution worsens from the centre to the
+    rim, outright and beyond the radial one, since flexible rims blur both. The smaller of the two is judged.
 
-    Misleads when the molecule itself has one direction (coiled coils, filaments, parallel helices of a membrane
-    protein): its signal then differs between directions in every place. Where the box was not centred on the axis of
-    rotation during refinement, "radial" has another meaning. Domains that swing about the middle blur the azimuthal
-    resolution as errors of the angles do. Particles of few cubes seldom give a small p. Values of one place scatter
-    by some percent; only what many places share is sure.
+    Misleads when half maps were filtered by direction before they were deposited: the noise then has the filter's
+    pattern, and the axes may be exchanged. Density that a face of the box cuts looks well resolved across that face. A
+    blur along one axis changes the signal and not the noise: it is shown and not judged. Where the box was not centred
+    on the point about which particles were turned, "radial" has another meaning. Domains that swing about the middle
+    blur the azimuthal resolution as errors of the angles do. Particles of few cubes seldom give a small p. Values of
+    one place scatter by some percent; only what many places share is sure.
     """
 
     code = "1.f"
@@ -143,29 +150,29 @@ class LocalDirectionalResolution(Check):
     needs: ClassVar[tuple[str, ...]] = ("half_maps",)
     criteria = (
         Criterion(
-            quantity="anisotropy",
-            text="No direction is shared by all places as the better or worse resolved one: the anisotropy is at most "
-            "0.10, or no more than chance",
+            quantity="noise_anisotropy",
+            text="The noise leaves all directions equally well resolved: the anisotropy of the resolution that it "
+            "makes is at most 0.10, or no more than chance",
             at_most=MOST_ANISOTROPY,
-            significance="common_direction_p",
+            significance="noise_p",
             alpha=ALPHA,
             because="A tenth between the best and the worst direction is seen in the map as stretched features; less "
             "is common and harmless. A warning also needs p of at most 0.01",
-            warning="The map is resolved better along one axis than across it, in all places alike: the anisotropy is "
-            "{value}.",
+            warning="Noise differs by direction, in all places alike, so that the map is resolved better along some "
+            "directions than along others: the anisotropy is {value}.",
             causes=(
                 "Preferred orientations: the resolution is worst along the direction from which most particles are "
                 "seen",
                 "A missing cone or wedge of views",
-                "A molecule whose own structure has one direction (coiled coils, filaments)",
+                "Half maps that were filtered by direction",
             ),
             advice="Look at the distribution of the particles' angles; see 1.g and 1.h. Collect tilted images or "
             "change the grid; do not read features that are stretched along the worst axis.",
         ),
         Criterion(
             quantity="azimuthal_excess",
-            text="The azimuthal resolution does not worsen from the centre to the rim by more than the radial one: the "
-            "excess is at most 10 %, or no more than chance",
+            text="The azimuthal resolution does not worsen from the centre to the rim, outright and beyond the radial "
+            "one, by more than 10 % or by no more than chance",
             at_most=MOST_EXCESS,
             significance="azimuthal_p",
             alpha=ALPHA,
@@ -211,22 +218,35 @@ class LocalDirectionalResolution(Check):
         rng = np.random.default_rng([seed, 0x1F])
         positions = local.grid.positions()
         labels = block_labels(positions, BLOCK * local.window)
-        blocks = int(labels.max()) + 1
+        resolved = local.resolved
+        if resolved.mean() < LEAST_RESOLVED:
+            raise Inconclusive(
+                f"{100 * (1 - resolved.mean()):.0f} % of the particle is resolved to {local.finest:.3g} Å or better, "
+                "the finest band that fits the pixels: directions that are finer cannot be told apart. Half maps with "
+                "smaller pixels would show it."
+            )
+        known_labels = np.unique(labels[resolved], return_inverse=True)[1]
+        blocks = int(known_labels.max()) + 1
         if blocks < LEAST_BLOCKS:
             raise Inconclusive(
                 f"The particle fills {blocks} cubes of {BLOCK * local.window:.0f} Å; {LEAST_BLOCKS} are needed to tell "
                 "what places share from chance."
             )
         copies = float(np.sqrt(point_group_order(symmetry)))
-        values = local.logarithms()
+        values = logarithms(local.resolution)
         cones = np.repeat(cone_coefficients(), [1, 5, 9])
         coefficients = fit_even(local.directions, values).T / cones
-        widen = copies * sum_inflation(local.grid, labels, local.reach)
-        pattern = common_pattern(coefficients, labels, rng, widen, SURROGATES, DRAWS)
+        widen = copies * sum_inflation(local.grid, labels, local.reach, resolved)
+        pattern = common_pattern(coefficients[resolved], known_labels, rng, widen, SURROGATES, DRAWS)
         shared = _shared(pattern, blocks)
-        by_direction, direction_error = _by_direction(values, labels, rng, widen)
+        even = fit_even(local.directions, logarithms(local.of_even_signal)).T / cones
+        noise_pattern = common_pattern(even[resolved], known_labels, rng, widen, SURROGATES, DRAWS)
+        noise = _shared(noise_pattern, blocks)
+        by_direction, direction_error = _by_direction(values[:, resolved], known_labels, rng, widen)
 
-        own = values - (even_harmonics(local.directions, 4) @ fit_even(local.directions, by_direction))[:, None]
+        common = fit_even(local.directions, by_direction)
+        common[0] = 0.0
+        own = values - evaluate_even(common, local.directions)[:, None]
         outwards = positions - local.centre
         radius = np.linalg.norm(outwards, axis=1)
         radial, azimuthal = radial_and_azimuthal(own, local.directions, outwards)
@@ -240,17 +260,18 @@ class LocalDirectionalResolution(Check):
             slope = block_slope(radius[known], y[known], labels[known], rng, widen_slope, DRAWS)
             return Slope(slope.value * rim, slope.error * rim, slope.blocks)
 
-        excess = change(azimuthal - radial)
-        undecided, caveats = "", []
-        if local.open_end > MOST_OPEN:
-            undecided = (
-                f"{100 * local.open_end:.0f} % of the directional resolutions end at {local.finest:.3g} Å, the finest "
-                "band that fits the pixels: what is resolved finer cannot be told apart"
-            )
-        elif local.open_end > MOST_OPEN / 3:
+        excess, outright, radial_change = change(azimuthal - radial), change(azimuthal), change(radial)
+        # Both must hold: a radial resolution that improves outwards is no fault, nor is a rim that is worse altogether.
+        decisive = min(excess, outright, key=lambda slope: slope.value)
+        caveats = []
+        total, by_noise = shared["anisotropy"], noise["anisotropy"]
+        if pattern.p_value <= ALPHA and float(total.value or 0.0) > max(
+            MOST_ANISOTROPY, 2 * float(by_noise.value or 0)
+        ):
             caveats.append(
-                f"{100 * local.open_end:.0f} % of the directional resolutions end at the finest band, "
-                f"{local.finest:.3g} Å; the anisotropy may be larger than measured."
+                f"The resolution differs by direction (anisotropy {total.text()}), and the noise does not account for "
+                "it: the signal is weaker along the worst axis. A molecule whose helices or strands run one way does "
+                "that, and so does a blur along that axis; half maps cannot tell which."
             )
         if copies > 1:
             caveats.append(
@@ -259,51 +280,48 @@ class LocalDirectionalResolution(Check):
             )
         spans = quadratic_values(coefficients)
         return LocalDirectionalMeasurement(
+            noise_anisotropy=noise["anisotropy"].model_copy(
+                update={"label": "Anisotropy of the resolution that the noise makes"}
+            ),
+            noise_p=_chance(noise_pattern, "p of so strong a common direction of the noise by chance", blocks),
+            noise_worst_axis=noise["worst_axis"].model_copy(update={"label": "Worst axis by the noise"}),
             anisotropy=shared["anisotropy"],
-            common_direction_p=Quantity(
-                label="p of so strong a common direction by chance",
-                value=pattern.p_value,
-                digits=2,
-                note=f"{SURROGATES} times with {blocks} cubes turned at random",
-            ),
-            chance_anisotropy=Quantity(
-                label="Anisotropy that turned cubes reach (95 %)",
-                value=float(np.quantile(np.expm1(pattern.chance), 0.95)),
-                digits=2,
-                note="where there is a common direction, the turned cubes hold it too and reach more",
-            ),
+            anisotropy_p=_chance(pattern, "p of so strong a common direction by chance", blocks),
             typical=Quantity(
                 label="Mean directional resolution",
                 value=float(np.exp(pattern.coefficients[0])),
                 unit="Å",
                 interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], blocks, np.exp),
                 confidence=0.95,
-                estimates="resolution",
-                note="geometric mean over places and directions",
+                note="geometric mean over places and directions, solvent in the windows allowed for",
             ),
             best=shared["best"],
             best_axis=shared["best_axis"],
             worst=shared["worst"],
             worst_axis=shared["worst_axis"],
             axis_error=shared["axis_error"],
-            azimuthal_excess=_percent("Azimuthal resolution worsens beyond the radial, centre to rim", excess),
-            azimuthal_p=Quantity(
-                label="p of so large an excess by chance", value=excess.p_above, digits=2, note="one-sided"
+            azimuthal_excess=_percent(
+                "Azimuthal resolution worsens, centre to rim, outright and beyond the radial (the smaller)", decisive
             ),
-            azimuthal_change=_percent("Azimuthal resolution worsens, centre to rim", change(azimuthal)),
-            radial_change=_percent("Radial resolution worsens, centre to rim", change(radial)),
+            azimuthal_p=Quantity(
+                label="p of so large a worsening by chance",
+                value=max(excess.p_above, outright.p_above),
+                digits=2,
+                note="one-sided, the larger of the two",
+            ),
+            azimuthal_change=_percent("Azimuthal resolution worsens, centre to rim", outright),
+            radial_change=_percent("Radial resolution worsens, centre to rim", radial_change),
             local_anisotropy=Quantity(
                 label="Anisotropy of one place (median)",
                 value=float(np.median(np.exp(spans[:, 0]) - np.exp(spans[:, 2]))),
                 digits=2,
                 note="the molecule's own directions and chance included",
             ),
-            open_end=Quantity(
-                label="Directional resolutions at the finest band",
-                value=100.0 * local.open_end,
+            resolved=Quantity(
+                label="Part of the particle where directions can be told apart",
+                value=100.0 * float(resolved.mean()),
                 unit="%",
-                digits=2,
-                note=f"{local.finest:.3g} Å or better",
+                note=f"the rest is resolved to {local.finest:.3g} Å or better, the finest band",
             ),
             points=Quantity(
                 label="Places",
@@ -312,7 +330,6 @@ class LocalDirectionalResolution(Check):
                 "bands",
             ),
             window=Quantity(label="Standard deviation of the window", value=local.window, unit="Å"),
-            undecided=undecided,
             caveats=tuple(caveats),
             local=local,
             coefficients=coefficients,
@@ -325,13 +342,14 @@ class LocalDirectionalResolution(Check):
 
     def summary(self, measurement: LocalDirectionalMeasurement) -> str:
         m = measurement
+        assert isinstance(m.best.value, float) and isinstance(m.worst.value, float)
+        assert isinstance(m.noise_p.value, float) and isinstance(m.azimuthal_p.value, float)
         return (
-            f"The directional resolution is {m.typical.text()} on average. It is best {m.best_axis.value} "
-            f"({format_number(float(m.best.value or 0))} Å) and worst {m.worst_axis.value} "
-            f"({format_number(float(m.worst.value or 0))} Å): an anisotropy of {m.anisotropy.text()}, p = "
-            f"{format_number(float(m.common_direction_p.value or 0), 2)}. From the centre to the rim the azimuthal "
-            f"resolution worsens by {m.azimuthal_excess.text()} more than the radial one, p = "
-            f"{format_number(float(m.azimuthal_p.value or 0), 2)}."
+            f"The directional resolution is {m.typical.text()} on average; best is {format_number(m.best.value)} Å "
+            f"({m.best_axis.value}), worst {format_number(m.worst.value)} Å ({m.worst_axis.value}). The noise makes an "
+            f"anisotropy of {m.noise_anisotropy.text()}, p = {format_number(m.noise_p.value, 2)}. From the centre to "
+            f"the rim the azimuthal resolution worsens by {m.azimuthal_change.text()} and the radial one by "
+            f"{m.radial_change.text()}; p of a blur across the radius is {format_number(m.azimuthal_p.value, 2)}."
         )
 
     def tables(self, measurement: LocalDirectionalMeasurement) -> list[Table]:
@@ -442,6 +460,16 @@ def _interval(value: float, draws: NDArray, blocks: int, back: np.ufunc) -> tupl
     """95 % from the scatter of bootstrap draws, with the t of so many blocks; `back` undoes the logarithm."""
     reach = float(student.ppf(0.975, blocks - 1) * np.std(draws))
     return float(back(value - reach)), float(back(value + reach))
+
+
+def _chance(pattern: CommonPattern, label: str, blocks: int) -> Quantity:
+    return Quantity(
+        label=label,
+        value=pattern.p_value,
+        digits=2,
+        note=f"{blocks} cubes turned at random reach {np.quantile(np.expm1(pattern.chance), 0.95):.2g} in 5 % of "
+        f"{SURROGATES} trials",
+    )
 
 
 def _shared(pattern: CommonPattern, blocks: int) -> dict[str, Quantity]:
@@ -568,7 +596,7 @@ def _percent(label: str, slope: Slope) -> Quantity:
 def _angle_figure(m: LocalDirectionalMeasurement, worst: NDArray, markers: tuple[Marker, ...]) -> CurveFigure:
     angles = np.array([angle_between(d, worst) for d in m.local.directions])
     order = np.argsort(angles)
-    mean, value, error = m.pattern.coefficients[0], m.by_direction[order], 1.96 * m.direction_error[order]
+    mean, value = m.pattern.coefficients[0], m.by_direction[order]
     fine = hemisphere(2000)
     fitted = evaluate_even(m.pattern.coefficients * np.repeat(cone_coefficients(), [1, 5, 9]), fine)
     fine_angle = np.degrees(np.arccos(np.minimum(np.abs(fine @ worst), 1.0)))
@@ -580,10 +608,10 @@ def _angle_figure(m: LocalDirectionalMeasurement, worst: NDArray, markers: tuple
     return CurveFigure(
         key="angles",
         title="Resolution against the angle from the worst axis",
-        caption="Each point is one of the 46 directions, averaged over all places, with its 95 % interval. The line is "
-        "the smooth pattern through them, averaged around the axis. The band is where the points of a map without any "
-        "anisotropy would lie. A line that falls out of the band from left to right means that the map is smeared "
-        "along the worst axis.",
+        caption="Each point is one of the 46 directions, averaged over all places. The line is the smooth pattern "
+        "through them, averaged around the axis. The band is where 95 % of the points of a map without any anisotropy "
+        "would lie. A line that falls out of the band from left to right means that the map is smeared along the worst "
+        "axis.",
         alt_text=f"Directional resolution from {np.exp(value[0]):.2f} Å near the worst axis to "
         f"{np.exp(value[-1]):.2f} Å across it.",
         series=(
@@ -599,8 +627,6 @@ def _angle_figure(m: LocalDirectionalMeasurement, worst: NDArray, markers: tuple
                 label="46 directions",
                 x=tuple(angles[order]),
                 y=tuple(np.exp(value)),
-                low=tuple(np.exp(value - error)),
-                high=tuple(np.exp(value + error)),
                 style="points",
                 role="data",
             ),
@@ -629,9 +655,9 @@ def _radius_figure(m: LocalDirectionalMeasurement, markers: tuple[Marker, ...]) 
         key="radius",
         title="Radial and azimuthal resolution against radius",
         caption=f"The mean resolution along directions within {NEAR:g}° of the radius (radial) and along those "
-        f"{FAR:g}° and more from it (azimuthal), at each distance from the centre of the box, with 95 % bands. Where the angles "
-        "of the particles are right the two run together. Where they are wrong the azimuthal curve rises away from the "
-        "radial one towards the rim.",
+        f"{FAR:g}° and more from it (azimuthal), at each distance from the centre of the box, with 95 % bands. Where "
+        "the angles of the particles are right the two run together. Where they are wrong the azimuthal curve rises "
+        "away from the radial one towards the rim.",
         alt_text=f"Radial resolution from {c.radial[0]:.2f} to {c.radial[-1]:.2f} Å and azimuthal resolution from "
         f"{c.azimuthal[0]:.2f} to {c.azimuthal[-1]:.2f} Å, centre to rim.",
         series=(
