@@ -53,7 +53,7 @@ class FscSignificance(Check):
     the crossing at 0.143 is itself not significant. Nothing in the half maps supports a reported resolution beyond the
     limit.
 
-    Of 2400 pairs of pure noise, of four colours and in the masks of three particles, 22 were declared to share
+    Of 2400 pairs of pure noise, of four colours and in the masks of three particles, 21 were declared to share
     anything: 0.9 %.
 
     Misleads when the halves share noise or a mask: that is common signal to this test. A symmetry that was imposed and
