@@ -380,11 +380,12 @@ def flatness(profile: NoiseProfile, beyond: float, least: int = 60, faint: float
     use = (profile.counts >= least) & (profile.distance > beyond)[None, :]
     use &= profile.difference > faint * level * profile.counts
     # At the edge of a mask a bin holds noise of many strengths, which looks like peaked noise.
-    variance = np.nan_to_num(profile.variance)
-    for step in (-1, 1):
-        near = np.roll(variance, step, axis=1)
-        near[:, -1 if step == -1 else 0] = variance[:, -1 if step == -1 else 0]
-        use &= (variance < 2.0 * near) & (near < 2.0 * variance)
+    variance = np.pad(
+        np.where(profile.counts >= least, profile.variance, np.nan), ((0, 0), (1, 1)), constant_values=np.nan
+    )
+    here = variance[:, 1:-1]
+    for near in (variance[:, :-2], variance[:, 2:]):
+        use &= ~(np.isfinite(near) & ((here > 2.0 * near) | (near > 2.0 * here)))
     voxels = float(profile.counts[use].sum())
     if voxels == 0:
         return None

@@ -92,23 +92,23 @@ class HalfMapForensics(Check):
     the phases of all shells, to about a hundredth of a voxel, and taken off. One that is surely more than a twentieth
     of the resolution is named: it costs the FSC 1.6 % there.
 
-    The ratio of the halves' amplitudes, in sixteen bands inside the particle, tells different scales (named beyond
-    0.8 to 1.25) and different filters (named when the ratio changes by more than 1.42 over the spectrum; halves with
-    60 and 40 % of the particles differ by 1.22).
+    The ratio of the halves' amplitudes, in sixteen bands inside the particle, tells different scales (named beyond 0.8
+    to 1.25) and different filters (named when the ratio changes by more than 1.42 over the spectrum; halves with 60
+    and 40 % of the particles differ by 1.22).
 
     The difference of the halves holds noise alone. Its spectrum tells a low-pass, or a grid finer than that of the
     reconstruction: noise falls by a factor of 30 and stays there. A sphere in Fourier space is a filter, or a grid
-    whose corners were empty; a cube is another grid. Sharpening shows as noise that rises faster than in proportion
-    to frequency, which is the most that the thinning of slices through Fourier space causes: by more than a B-factor
-    of 15 Å².
+    whose corners were empty; a cube is another grid. Sharpening shows as noise that rises faster than in proportion to
+    frequency, which is the most that the thinning of slices through Fourier space causes: by more than a B-factor of
+    15 Å².
 
     The difference is then whitened and looked at in space. Where noise is missing around the particle, either the
     distance from the particle or the distance from the box centre explains where. The first is a mask, or a program
-    that removes noise around the particle, and a warning. The second is the sphere that reconstruction programs
-    write, and is only told. Noise in only one of the halves is told from their power around the particle. Noise is
-    Gaussian: its mean absolute value over its standard deviation is 0.798. Shrinking, thresholding and networks leave
-    a few strong places, and the ratio falls. It is taken in small bins of place, so that noise of unequal strength
-    does not lower it.
+    that removes noise around the particle, and a warning. The second is the sphere that reconstruction programs write,
+    and is only told. Noise in only one of the halves is told from their power around the particle. Noise is Gaussian:
+    its mean absolute value over its standard deviation is 0.798. Shrinking, thresholding and networks leave a few
+    strong places, and the ratio falls. It is taken in small bins of place, so that noise of unequal strength does not
+    lower it.
 
     Independence is tested around the particle, beyond the resolution where there is room, so that no signal can be
     shared: the correlation of the halves' noise is compared with 0.05. Its standard error follows from the window's
@@ -116,23 +116,22 @@ class HalfMapForensics(Check):
     Copies correlate wholly, whatever their scale.
 
     Last, the map's noise is compared with that of the halves: around the particle where it has any, else well inside,
-    where a mask changes nothing. A map made from them, by any filter, has the noise of their mean; a map of other
-    data has none of it. By least squares the map is so much of the one half and so much of the other; one that is all
-    of one half was made from that half, or that half is the map. A masked map is fine. Where the map holds too little
+    where a mask changes nothing. A map made from them, by any filter, has the noise of their mean; a map of other data
+    has none of it. By least squares the map is so much of the one half and so much of the other; one that is all of
+    one half was made from that half, or that half is the map. A masked map is fine. Where the map holds too little
     noise to tell, nothing is said.
 
-    Departures from the proposal: half maps that end in a sphere are no fault; the last tenth of the shells is not
-    asked for an FSC of 0, since good data have signal there, and the solvent is asked instead. The limits were set,
-    and the rates measured, on simulated pairs: benchmarks/results/forensics.json holds what was named in sound pairs,
-    and in faulty ones by dose.
+    Half maps that end in a sphere are no fault. The last shells before Nyquist are not asked for an FSC of 0, since
+    good data have signal there; the solvent is asked instead. The limits were set, and the rates measured, on
+    simulated pairs: benchmarks/results/forensics.json holds what was named in sound pairs, and in faulty ones by dose.
 
-    Misleads when the map's mask is far from the particle, since noise is looked at around it. Halves in a tight
-    sphere leave no room to test independence, and the answer is then undecided. Local filtering of the halves by
-    resolution looks like removed noise. Noise that falls with frequency hides a moderate sharpening. Halves of two
-    different things whose mean is the map fit it alike, and look like very noisy halves. A mask that follows a round
-    particle loosely looks like a sphere. Copies of one half with fresh noise added are not recognised. A map from a
-    network or from density modification has lost part of its noise, and is said not to come from these halves when
-    less than 0.3 of it is left.
+    Misleads when the map's mask is far from the particle, since noise is looked at around it. Halves in a tight sphere
+    leave no room to test independence, and the answer is then undecided. Local filtering of the halves by resolution
+    looks like removed noise. Noise that falls with frequency hides a moderate sharpening. Halves of two different
+    things whose mean is the map fit it alike, and look like very noisy halves. A mask that follows a round particle
+    loosely looks like a sphere. Copies of one half with fresh noise added are not recognised. A map from a network or
+    from density modification has lost part of its noise, and is said not to come from these halves when less than 0.3
+    of it is left.
     """
 
     code = "F.a"
