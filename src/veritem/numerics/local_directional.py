@@ -22,13 +22,13 @@ from scipy.stats import t as student
 
 from veritem.numerics.bands import Band
 from veritem.numerics.device import like, namespace, to_host
-from veritem.numerics.directions import harmonic_rotations, quadratic_values, random_rotations
+from veritem.numerics.directions import harmonic_rotations, hemisphere, quadratic_values, random_rotations
 from veritem.numerics.fourier import fftn, fourier_resize, ifftn, irfftn, rfftn
 from veritem.numerics.statistics import permutation_p_value
 
 # The power that a cone passes is cos²(pi v / 2 CONE_END) with v = 1 - cos(angle to its axis): a half at 20 degrees,
 # none beyond 28.4 degrees. It holds as many coefficients as a hard cone of 20 degrees.
-CONE_END = 2.0 * (1.0 - np.cos(np.radians(20.0)))
+CONE_END = float(2.0 * (1.0 - np.cos(np.radians(20.0))))
 CONE_REACH = float(np.arccos(1.0 - CONE_END))
 # 1/Å times the window: products of two fields that wrap around stay so far from frequency 0. The window passes e^-6.
 WRAP = 0.55
@@ -399,27 +399,54 @@ def correlation_limits(
 # --- what places have in common ----------------------------------------------------------------------------------
 
 
-def sum_inflation(grid: CoarseGrid, labels: NDArray[np.int64], window: float, weights: NDArray | None = None) -> float:
+def sum_inflation(
+    grid: CoarseGrid,
+    labels: NDArray[np.int64],
+    window: float,
+    weights: NDArray | None = None,
+    fitted: Sequence[NDArray] = (),
+    factors: NDArray | None = None,
+) -> float:
     """By how much blocks taken as independent underrate the standard error of a weighted sum over the points.
 
     labels: (points,) block of each. weights: (points,), None: all 1. window: Å, standard deviation of the window in
-    which the values were averaged; they are correlated as exp(-r² / 4 window²), from block to block too. The variance
-    of the sum is that of all pairs of points; the blocks see their own pairs only. Both are added up for these points.
+    which the values were averaged; they are correlated as exp(-r² / 4 window²), from block to block too.
+    fitted: vectors (points,) whose multiples were taken off the values that the blocks see: the mean, a slope.
+    factors: (m, points), where a value is a sum over m independent fields times factors of its place; their products
+    then multiply the correlation. None: one field.
+    The variance of the sum is that of all pairs of points. The blocks see their own pairs only, of what is left by
+    r = (1 - E E') y with E an orthonormal base of `fitted`: C - E E'C - C E E' + E E'C E E', C the correlation.
     """
     w = np.ones(grid.count) if weights is None else np.asarray(weights, np.float64)
-    volume = np.zeros(grid.sizes)
-    volume[grid.inside] = w
     reach = np.sqrt(2.0) * window
-    spread = gaussian_filter(volume, reach / grid.strides, mode="constant", truncate=4.5)
     # The filter's weights add up to 1; a correlation is 1 at distance 0.
-    everything = float(w @ spread[grid.inside]) * float(np.prod(np.sqrt(2.0 * np.pi) * reach / grid.strides))
+    scale = float(np.prod(np.sqrt(2.0 * np.pi) * reach / grid.strides))
+
+    shares = np.ones((1, grid.count)) if factors is None else factors
+
+    def correlated(values: NDArray) -> NDArray[np.float64]:
+        total, volume = np.zeros(grid.count), np.zeros(grid.sizes)
+        for one in shares:
+            volume[grid.inside] = one * values
+            spread = gaussian_filter(volume, reach / grid.strides, mode="constant", truncate=4.5)
+            total += one * spread[grid.inside]
+        return scale * total
+
+    everything = float(w @ correlated(w))
+    base = np.linalg.qr(np.stack(fitted, axis=1))[0] if fitted else np.zeros((grid.count, 0))
+    moved = np.stack([correlated(e) for e in base.T], axis=1) if fitted else base
+    inner = base.T @ moved
     positions = grid.positions()
     own = 0.0
     order = np.argsort(labels, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        u = w[members]
         apart = ((positions[members, None] - positions[None, members]) ** 2).sum(axis=2)
-        own += float(w[members] @ np.exp(-apart / (4.0 * window**2)) @ w[members])
-    return float(np.sqrt(max(everything, 0.0) / own))
+        split = shares[:, members] * u
+        own += float(((split @ np.exp(-apart / (4.0 * window**2))) * split).sum())
+        a, c = base[members].T @ u, moved[members].T @ u
+        own += float(a @ inner @ a - 2.0 * a @ c)
+    return float(np.sqrt(max(everything, 0.0) / max(own, 1e-3 * everything)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -479,40 +506,54 @@ def common_pattern(
 
 
 def radial_and_azimuthal(
-    log_resolution: NDArray[np.float64], directions: NDArray[np.float64], offsets: NDArray[np.float64]
+    directions: NDArray[np.float64], offsets: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means over the directions within 45 degrees of each place's own direction, and over those 70 and more away.
+    """Weights of the directions within 45 degrees of each place's own direction, and of those 70 and more away.
 
-    log_resolution: (directions, points). offsets: (points, 3) from the centre.
-    Two (points,), NaN in the middle.
+    offsets: (points, 3) from the centre. Two (directions, points) whose columns add up to 1; NaN in the middle.
     """
     radius = np.linalg.norm(offsets, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = np.abs(directions @ (offsets / radius[:, None]).T)
-    answer = []
-    for chosen in (cosine >= np.cos(np.radians(45.0)), cosine <= np.cos(np.radians(70.0))):
-        held = chosen.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            answer.append(np.where(held > 0, (log_resolution * chosen).sum(axis=0) / held, np.nan))
-    return answer[0], answer[1]
+        near, far = cosine >= np.cos(np.radians(45.0)), cosine <= np.cos(np.radians(70.0))
+        return near / near.sum(axis=0), far / far.sum(axis=0)
+
+
+def cone_modes(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(directions, directions) matrix M with M M' the correlation of what chance does to cones that overlap.
+
+    Two sums over the coefficients of cones are correlated as the product of the cones' weights, added up.
+    """
+    fine = hemisphere(4000)
+    v = np.minimum(1.0 - np.abs(directions @ fine.T), CONE_END)
+    weight = np.cos(np.pi * v / (2.0 * CONE_END)) ** 2
+    overlap = weight @ weight.T
+    overlap /= np.sqrt(np.outer(np.diagonal(overlap), np.diagonal(overlap)))
+    values, vectors = np.linalg.eigh(overlap)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), np.float64)
+
+
+def freedom(blocks: int, inflation: float) -> float:
+    """Degrees of freedom of a standard error from blocks that are not independent: as many as would be, less one."""
+    return max(blocks / inflation**2 - 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Slope:
-    """slope with its standard error, from `blocks` blocks."""
+    """value, its standard error, and the degrees of freedom of that."""
 
     value: float
     error: float
-    blocks: int
+    freedom: float
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        reach = float(student.ppf(0.5 + confidence / 2, max(self.blocks - 2, 1))) * self.error
+        reach = float(student.ppf(0.5 + confidence / 2, self.freedom)) * self.error
         return self.value - reach, self.value + reach
 
     @property
     def p_above(self) -> float:
         """One-sided: of a slope so high when there is none."""
-        return float(student.sf(self.value / max(self.error, 1e-30), max(self.blocks - 2, 1)))
+        return float(student.sf(self.value / max(self.error, 1e-30), self.freedom))
 
 
 def block_slope(
@@ -523,7 +564,10 @@ def block_slope(
     inflation: float = 1.0,
     draws: int = 500,
 ) -> Slope:
-    """The slope of y against x by least squares; its error by drawing whole blocks with replacement."""
+    """The slope of y against x by least squares; its error by drawing whole blocks with replacement.
+
+    inflation: of the sum of (x - mean) y, with the mean and x as what was fitted; see `sum_inflation`.
+    """
     blocks = int(labels.max()) + 1
     x = x - x.mean()
     sums = np.stack([np.bincount(labels, v, minlength=blocks) for v in (np.ones_like(x), x, y, x * x, x * y)], axis=1)
@@ -534,4 +578,4 @@ def block_slope(
 
     picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
     error = inflation * float(np.std(slope(picks @ sums)))
-    return Slope(float(slope(sums.sum(axis=0))), error, blocks)
+    return Slope(float(slope(sums.sum(axis=0))), error, freedom(blocks, inflation))

@@ -31,6 +31,8 @@ from veritem.numerics.local_directional import (
     block_slope,
     common_pattern,
     cone_coefficients,
+    cone_modes,
+    freedom,
     radial_and_azimuthal,
     sum_inflation,
 )
@@ -238,10 +240,11 @@ class LocalDirectionalResolution(Check):
         coefficients = fit_even(local.directions, values).T / cones
         widen = copies * sum_inflation(local.grid, labels, local.reach, resolved)
         pattern = common_pattern(coefficients[resolved], known_labels, rng, widen, SURROGATES, DRAWS)
-        shared = _shared(pattern, blocks)
+        free = freedom(blocks, widen)
+        shared = _shared(pattern, free)
         even = fit_even(local.directions, logarithms(local.of_even_signal)).T / cones
         noise_pattern = common_pattern(even[resolved], known_labels, rng, widen, SURROGATES, DRAWS)
-        noise = _shared(noise_pattern, blocks)
+        noise = _shared(noise_pattern, free)
         by_direction, direction_error = _by_direction(values[:, resolved], known_labels, rng, widen)
 
         common = fit_even(local.directions, by_direction)
@@ -249,18 +252,23 @@ class LocalDirectionalResolution(Check):
         own = values - evaluate_even(common, local.directions)[:, None]
         outwards = positions - local.centre
         radius = np.linalg.norm(outwards, axis=1)
-        radial, azimuthal = radial_and_azimuthal(own, local.directions, outwards)
-        known = np.isfinite(radial) & np.isfinite(azimuthal)
-        radial, azimuthal = np.where(known, radial, 0.0), np.where(known, azimuthal, 0.0)
+        along, across = radial_and_azimuthal(local.directions, outwards)
+        known: NDArray[np.bool_] = np.isfinite(along[0]) & np.isfinite(across[0])
+        along, across = np.where(known, along, 0.0), np.where(known, across, 0.0)
         lever = np.where(known, radius - radius[known].mean(), 0.0)
-        widen_slope = copies * sum_inflation(local.grid, labels, local.reach, lever)
         rim = float(np.quantile(radius, 0.95))
+        modes = cone_modes(local.directions).T
 
-        def change(y: NDArray) -> Slope:
-            slope = block_slope(radius[known], y[known], labels[known], rng, widen_slope, DRAWS)
-            return Slope(slope.value * rim, slope.error * rim, slope.blocks)
+        def change(weights: NDArray) -> Slope:
+            inflation = copies * sum_inflation(
+                local.grid, labels, local.reach, lever, (known.astype(float), lever), modes @ weights
+            )
+            y = (own * weights).sum(axis=0)
+            slope = block_slope(radius[known], y[known], labels[known], rng, inflation, DRAWS)
+            return Slope(slope.value * rim, slope.error * rim, slope.freedom)
 
-        excess, outright, radial_change = change(azimuthal - radial), change(azimuthal), change(radial)
+        excess, outright, radial_change = change(across - along), change(across), change(along)
+        radial, azimuthal = (own * along).sum(axis=0), (own * across).sum(axis=0)
         # Both must hold: a radial resolution that improves outwards is no fault, nor is a rim that is worse altogether.
         decisive = min(excess, outright, key=lambda slope: slope.value)
         caveats = []
@@ -291,7 +299,7 @@ class LocalDirectionalResolution(Check):
                 label="Mean directional resolution",
                 value=float(np.exp(pattern.coefficients[0])),
                 unit="Å",
-                interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], blocks, np.exp),
+                interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], free, np.exp),
                 confidence=0.95,
                 note="geometric mean over places and directions, solvent in the windows allowed for",
             ),
@@ -456,9 +464,9 @@ class LocalDirectionalResolution(Check):
         ]
 
 
-def _interval(value: float, draws: NDArray, blocks: int, back: np.ufunc) -> tuple[float, float]:
-    """95 % from the scatter of bootstrap draws, with the t of so many blocks; `back` undoes the logarithm."""
-    reach = float(student.ppf(0.975, blocks - 1) * np.std(draws))
+def _interval(value: float, draws: NDArray, free: float, back: np.ufunc) -> tuple[float, float]:
+    """95 % from the scatter of bootstrap draws, with the t of `free` degrees; `back` undoes the logarithm."""
+    reach = float(student.ppf(0.975, free) * np.sqrt((free + 1.0) / free) * np.std(draws))
     return float(back(value - reach)), float(back(value + reach))
 
 
@@ -472,7 +480,7 @@ def _chance(pattern: CommonPattern, label: str, blocks: int) -> Quantity:
     )
 
 
-def _shared(pattern: CommonPattern, blocks: int) -> dict[str, Quantity]:
+def _shared(pattern: CommonPattern, free: float) -> dict[str, Quantity]:
     """The degree-2 part of the common pattern as resolutions, axes and anisotropy, with intervals."""
     values, axes = quadratic_axis(pattern.coefficients)
     worst_axis, best_axis = axes[0], axes[2]
@@ -486,7 +494,7 @@ def _shared(pattern: CommonPattern, blocks: int) -> dict[str, Quantity]:
     span = float(values[0] - values[2])
     left = float(np.sqrt(max(span**2 - chance, 0.0)))
     scale = float(np.exp(values[0]) - np.exp(values[2])) / span if span > 0 else 1.0
-    low, high = _interval(left, drawn[:, 1] - drawn[:, 0], blocks, np.positive)
+    low, high = _interval(left, drawn[:, 1] - drawn[:, 0], free, np.positive)
     turned = [quadratic_axis(draw)[1] for draw in pattern.draws]
     off = [
         float(np.quantile([angle_between(draw[i], axis) for draw in turned], 0.95))
@@ -498,7 +506,7 @@ def _shared(pattern: CommonPattern, blocks: int) -> dict[str, Quantity]:
             label=label,
             value=float(np.exp(mean + value)),
             unit="Å",
-            interval=_interval(mean + value, draws, blocks, np.exp),
+            interval=_interval(mean + value, draws, free, np.exp),
             confidence=0.95,
         )
 
