@@ -40,6 +40,7 @@ from veritem.numerics.fourier import fast_size, rfftn
 from veritem.numerics.fsc import ShellSums, mask_inflation, point_group_order, shell_sums
 from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.shells import shell_frequencies
+from veritem.numerics.statistics import robust_scale
 
 COARSEST_OVERLAY, FINEST_OVERLAY = 40.0, 6.0  # Å: the band in which halves are laid over each other
 OVERLAY_OF_RESOLUTION = 1.6  # and no finer than so many times the resolution
@@ -50,6 +51,7 @@ COARSEST_NOISE = 20.0  # Å: below, halos and solvent structure are no noise
 GAIN_ABOVE = 12.0  # Å: the scale of the greys is compared in coarser detail than this
 FILTER_BINS = 16
 CLEAR = 6.0  # Å from the particle: noise around it is looked at from here on
+COARSE_WIDTH = 4.0  # Å, of a Gaussian
 CLEARANCES = (10.0, 7.0, 5.0)  # Å: where the window that holds solvent only begins to open, over 6 Å
 COARSEST_END = 6.5  # Å: coarser detail of the particle reaches into the solvent
 BEYOND_RESOLUTION = 1.2  # times its frequency, where there is room
@@ -338,6 +340,7 @@ def half_map_evidence(
             mask_distance,
             last,
             map_transform,
+            mean,
             against,
             pixel_size,
             order,
@@ -551,6 +554,7 @@ def _solvent(
     distance: NDArray[np.float32],
     last: float,
     map_transform: NDArray,
+    mean: NDArray,
     against: ShellSums,
     pixel_size: float,
     order: int,
@@ -562,7 +566,7 @@ def _solvent(
     nz, ny, nx = whites[0].shape
     shape = (nz, ny, nx)
     radius = None if evidence.shape is None else evidence.shape.radius
-    window, voxels = _solvent_window(distance, radius, pixel_size)
+    window, voxels = _solvent_window(distance, radius, _coarse(mean, shape, pixel_size, threads), pixel_size)
     if voxels < LEAST_SOLVENT:
         return evidence
     first, second = (rfftn(white * window, threads) for white in whites)
@@ -619,10 +623,19 @@ def _shell_error(counts: NDArray, window: NDArray[np.float32], order: int, threa
     return 1.0 / np.sqrt(2.0 * np.maximum(counts / (mask_inflation(window, threads) ** 2 * order), 1.0))
 
 
+def _coarse(mean: NDArray, shape: tuple[int, int, int], pixel_size: float, threads: int) -> NDArray[np.float32]:
+    """The halves' mean in detail of about 20 Å, from which what is no solvent stands out."""
+    table = np.exp(-2 * (np.pi * COARSE_WIDTH * shell_frequencies(shape, pixel_size)) ** 2)
+    return weighed_volume(mean, table, shape, threads)
+
+
 def _solvent_window(
-    distance: NDArray[np.float32], radius: float | None, pixel_size: float
+    distance: NDArray[np.float32], radius: float | None, coarse: NDArray[np.float32], pixel_size: float
 ) -> tuple[NDArray[np.float32], float]:
-    """A window as far from the particle as leaves enough voxels, within a sphere; and how many it holds."""
+    """A window as far from the particle as leaves enough voxels, within a sphere; and how many it holds.
+
+    coarse: the mean of the halves, smoothed. Where it stands out the mask misses a part of the particle.
+    """
     sphere = None
     if radius is not None:
         edge = max(8.0, 3 * pixel_size)
@@ -634,6 +647,11 @@ def _solvent_window(
         window = 1 - raised_cosine_edge(distance - np.float32(clear), 6.0)
         if sphere is not None:
             window *= sphere
+        inside = coarse[window > 0.5]
+        if inside.size < LEAST_SOLVENT:
+            continue
+        level, spread = robust_scale(inside)
+        window *= raised_cosine_edge(np.abs(coarse - np.float32(level)) / np.float32(max(spread, 1e-30)) - 4, 2.0)
         voxels = volume_share(window) * window.size
         if voxels >= 10 * LEAST_SOLVENT:
             break

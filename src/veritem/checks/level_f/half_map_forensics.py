@@ -31,6 +31,7 @@ LEAST_DISTINCT = 1e-5
 LEAST_AGREEMENT = AGREES
 GAINED = NAMED_BY
 LARGEST_SHIFT = 0.05
+FAINTEST_DRAWN = 1e-4  # of the median power
 SURE_VECTOR = 3.37  # standard errors that hold 99 % of the vectors of three normal numbers
 SCALES = (0.8, 1.25)
 LARGEST_FILTER_RATIO = 1.42
@@ -92,23 +93,23 @@ class HalfMapForensics(Check):
     the phases of all shells, to about a hundredth of a voxel, and taken off. One that is surely more than a twentieth
     of the resolution is named: it costs the FSC 1.6 % there.
 
-    The ratio of the halves' amplitudes, in sixteen bands inside the particle, tells different scales (named beyond 0.8
-    to 1.25) and different filters (named when the ratio changes by more than 1.42 over the spectrum; halves with 60
-    and 40 % of the particles differ by 1.22).
+    The ratio of the halves' amplitudes, in sixteen bands inside the particle, tells different scales (named beyond
+    0.8 to 1.25) and different filters (named when the ratio changes by more than 1.42 over the spectrum; halves with
+    60 and 40 % of the particles differ by 1.22).
 
     The difference of the halves holds noise alone. Its spectrum tells a low-pass, or a grid finer than that of the
     reconstruction: noise falls by a factor of 30 and stays there. A sphere in Fourier space is a filter, or a grid
-    whose corners were empty; a cube is another grid. Sharpening shows as noise that rises faster than in proportion to
-    frequency, which is the most that the thinning of slices through Fourier space causes: by more than a B-factor of
-    15 Å².
+    whose corners were empty; a cube is another grid. Sharpening shows as noise that rises faster than in proportion
+    to frequency, which is the most that the thinning of slices through Fourier space causes: by more than a B-factor
+    of 15 Å².
 
     The difference is then whitened and looked at in space. Where noise is missing around the particle, either the
     distance from the particle or the distance from the box centre explains where. The first is a mask, or a program
-    that removes noise around the particle, and a warning. The second is the sphere that reconstruction programs write,
-    and is only told. Noise in only one of the halves is told from their power around the particle. Noise is Gaussian:
-    its mean absolute value over its standard deviation is 0.798. Shrinking, thresholding and networks leave a few
-    strong places, and the ratio falls. It is taken in small bins of place, so that noise of unequal strength does not
-    lower it.
+    that removes noise around the particle, and a warning. The second is the sphere that reconstruction programs
+    write, and is only told. Noise in only one of the halves is told from their power around the particle. Noise is
+    Gaussian: its mean absolute value over its standard deviation is 0.798. Shrinking, thresholding and networks leave
+    a few strong places, and the ratio falls. It is taken in small bins of place, so that noise of unequal strength
+    does not lower it.
 
     Independence is tested around the particle, beyond the resolution where there is room, so that no signal can be
     shared: the correlation of the halves' noise is compared with 0.05. Its standard error follows from the window's
@@ -116,22 +117,23 @@ class HalfMapForensics(Check):
     Copies correlate wholly, whatever their scale.
 
     Last, the map's noise is compared with that of the halves: around the particle where it has any, else well inside,
-    where a mask changes nothing. A map made from them, by any filter, has the noise of their mean; a map of other data
-    has none of it. By least squares the map is so much of the one half and so much of the other; one that is all of
-    one half was made from that half, or that half is the map. A masked map is fine. Where the map holds too little
+    where a mask changes nothing. A map made from them, by any filter, has the noise of their mean; a map of other
+    data has none of it. By least squares the map is so much of the one half and so much of the other; one that is all
+    of one half was made from that half, or that half is the map. A masked map is fine. Where the map holds too little
     noise to tell, nothing is said.
 
     Half maps that end in a sphere are no fault. The last shells before Nyquist are not asked for an FSC of 0, since
     good data have signal there; the solvent is asked instead. The limits were set, and the rates measured, on
-    simulated pairs: benchmarks/results/forensics.json holds what was named in sound pairs, and in faulty ones by dose.
+    simulated pairs: benchmarks/results/forensics.json holds what was named in sound pairs, and in faulty ones by
+    dose.
 
-    Misleads when the map's mask is far from the particle, since noise is looked at around it. Halves in a tight sphere
-    leave no room to test independence, and the answer is then undecided. Local filtering of the halves by resolution
-    looks like removed noise. Noise that falls with frequency hides a moderate sharpening. Halves of two different
-    things whose mean is the map fit it alike, and look like very noisy halves. A mask that follows a round particle
-    loosely looks like a sphere. Copies of one half with fresh noise added are not recognised. A map from a network or
-    from density modification has lost part of its noise, and is said not to come from these halves when less than 0.3
-    of it is left.
+    Misleads when the map's mask is far from the particle, since noise is looked at around it. Halves in a tight
+    sphere leave no room to test independence, and the answer is then undecided. Local filtering of the halves by
+    resolution looks like removed noise. Noise that falls with frequency hides a moderate sharpening. Halves of two
+    different things whose mean is the map fit it alike, and look like very noisy halves. A mask that follows a round
+    particle loosely looks like a sphere. Copies of one half with fresh noise added are not recognised. A map from a
+    network or from density modification has lost part of its noise, and is said not to come from these halves when
+    less than 0.3 of it is left.
     """
 
     code = "F.a"
@@ -708,28 +710,39 @@ def _spectrum_figure(m: HalfMapForensicsMeasurement) -> CurveFigure:
     assert e.spectrum is not None
     use = (e.spectrum.frequency > 0) & (e.spectrum.radial > 0)
     x, y = e.spectrum.frequency[use], e.spectrum.radial[use]
-    level = float(np.median(y))
+    level = float(np.median(y[y > 1e-4 * y.max()]))
     markers = list(_reported(m))
     for end, what in ((e.end, "low-pass"), (e.grid_end, "end of the grid")):
         if end is not None:
             markers.append(
                 Marker(axis="x", value=end.frequency, label=f"{what} {1 / end.frequency:.3g} Å", role="note")
             )
-    series = [Series(label="noise (difference of the halves)", x=tuple(x), y=tuple(np.maximum(y / level, 1e-12)))]
-    if e.rise is not None:
+    ends = [end.frequency for end in (e.end, e.grid_end) if end is not None]
+    last = min([*ends, float(x[-1])])
+    series = [
+        Series(label="noise (difference of the halves)", x=tuple(x), y=tuple(np.maximum(y / level, FAINTEST_DRAWN)))
+    ]
+    fitted = (x >= 0.4 * last) & (x <= 0.95 * last)
+    if e.rise is not None and fitted.any():
+        shown = x <= last
         steep = x * np.exp(0.5 * LARGEST_RISE * x**2)
-        fitted = (x > 0.4 * x[-1]) & (x < 0.95 * x[-1])
-        scale = float(np.exp(np.mean(np.log(y[fitted] / level / steep[fitted])))) if fitted.any() else 1.0
+        scale = float(np.exp(np.mean(np.log(y[fitted] / level / steep[fitted]))))
         series.append(
-            Series(label="steepest that is not called sharpened", x=tuple(x), y=tuple(scale * steep), style="dashed",
-                   role="expected")
-        )  # fmt: skip
+            Series(
+                label="steepest that is not called sharpened",
+                x=tuple(x[shown]),
+                y=tuple(scale * steep[shown]),
+                style="dashed",
+                role="expected",
+            )
+        )
     return CurveFigure(
         key="noise_spectrum",
         title="Power of the noise by frequency",
         caption="The difference of the two half maps holds no signal, only noise. In half maps as a reconstruction "
         "writes them it reaches to the right edge (Nyquist) and rises no faster than the dashed curve. A cliff is a "
-        "low-pass, or the edge of a coarser grid; a steep rise is sharpening. The scale is that of the median.",
+        "low-pass, or the edge of a coarser grid; a steep rise is sharpening. It is drawn down to a ten-thousandth "
+        "of its median.",
         alt_text=f"Noise power against frequency. {m.noise_end.label}: {m.noise_end.text()}.",
         series=tuple(series),
         x_label="Frequency (1/Å)",
@@ -809,7 +822,10 @@ def _profile_figure(m: HalfMapForensicsMeasurement) -> CurveFigure:
         series=tuple(series),
         x_label="Distance from the particle (Å)",
         y_label="Noise variance over that inside",
-        markers=(Marker(axis="x", value=0.0, label="surface of the mask"),),
+        markers=(
+            Marker(axis="x", value=0.0, label="surface of the mask"),
+            Marker(axis="y", value=0.25, label="below: missing", role="limit"),
+        ),
     )
 
 
