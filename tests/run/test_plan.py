@@ -31,7 +31,7 @@ def test_a_check_without_its_input_says_what_is_missing():
             raise AssertionError("must not run")
 
     (planned,) = make_plan([NeedsResolution], {"density_map": object(), "reported_resolution": None}).checks
-    assert planned.reason == "needs a reported resolution, which was not given"
+    assert planned.reason == "needs a reported resolution: not given"
 
 
 def test_inputs_behind_derived_values_are_found():
