@@ -42,6 +42,7 @@ def test_sound_pairs_are_silent():
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 def test_sound_pairs_are_silent_a_hundred_times():
     """100 pairs of one protein: at most 1 warning. Its own spectrum is in every pair, so p-values are its own too."""
     warnings, _ = sound_outcomes(range(1000, 1100))
