@@ -11,7 +11,7 @@ from veritem.derived.half_maps import HalfPart, HalfTransforms
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.registry import derived
 from veritem.errors import Inconclusive
-from veritem.numerics.local_fsc import held_to
+from veritem.numerics.fsc import held_to
 from veritem.numerics.resmap import (
     ScaleTest,
     false_discovery_limit,

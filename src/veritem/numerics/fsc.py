@@ -82,6 +82,13 @@ def shell_sums(first: NDArray, second: NDArray, shape: tuple[int, int, int]) -> 
     return ShellSums(*sums)
 
 
+def held_to(sums: ShellSums) -> int:
+    """The last shell in which the maps hold anything: beyond it they were filtered away."""
+    power = (sums.power_1 + sums.power_2) / np.maximum(sums.counts, 1e-30)
+    held = np.flatnonzero(power[1:] > 1e-10 * power[1:].max(initial=0.0))
+    return int(held[-1]) + 1 if held.size else 1
+
+
 @njit(nogil=True, cache=True)
 def _phase_residual(first, second, nz, ny, nx, scale_z, scale_y, scale_x, squares, weights):
     shells = squares.size
