@@ -120,7 +120,7 @@ class HalfMapEvidence:
     half, -1 where it is the second, 0 where it is their mean.
     constant: share of voxels in which both halves hold one and the same value each.
     resolution: Å, to which shifts are compared.
-    difference: the difference of the halves, whitened, with the slices' outline; for the figure.
+    difference: the central slices across z, y and x of the halves' whitened difference.
     """
 
     halves: Lay
@@ -155,7 +155,7 @@ class HalfMapEvidence:
     solvent_voxels: float = 0.0
     map_noise: Estimate | None = None
     half_in_map: Estimate | None = None
-    difference: NDArray[np.float32] | None = field(default=None, repr=False)
+    difference: tuple[NDArray[np.float32], ...] | None = field(default=None, repr=False)
 
     @property
     def agreement(self) -> float:
@@ -327,7 +327,7 @@ def half_map_evidence(
         by_signal=None
         if follows is None
         else Estimate(follows[0], follows[0] * 2.0 / float(np.sqrt(max(follows[1] * band_share / order, 1.0)))),
-        difference=first_white - second_white,
+        difference=_central_slices(first_white - second_white),
     )
     mean = half_transforms.first + scaled_transform(second, ratio, shape)
     against = shell_sums(mean, map_transform, shape)
@@ -616,6 +616,10 @@ def _solvent(
         sums, shell_sums(first, whole, shape), shell_sums(second, whole, shape), chosen, independent[chosen]
     )
     return _with_map(evidence, taken, leaning)
+
+
+def _central_slices(volume: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    return tuple(np.ascontiguousarray(np.take(volume, n // 2, axis)) for axis, n in enumerate(volume.shape))
 
 
 def _shell_error(counts: NDArray, window: NDArray[np.float32], order: int, threads: int) -> NDArray[np.float64]:

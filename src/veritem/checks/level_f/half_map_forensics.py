@@ -834,13 +834,11 @@ def _difference_figure(m: HalfMapForensicsMeasurement) -> ImageFigure:
     assert difference is not None
     arrays: dict[str, np.ndarray] = {}
     panels = []
-    spread = float(np.percentile(np.abs(difference), 99.0)) or 1.0
+    spread = float(np.percentile(np.abs(np.concatenate([image.ravel() for image in difference])), 99.0)) or 1.0
     for axis, name in enumerate(("z", "y", "x")):
-        middle = difference.shape[axis] // 2
-        plane: list[slice | int] = [slice(None)] * 3
-        plane[axis] = middle
-        arrays[f"noise_{name}"] = np.ascontiguousarray(difference[tuple(plane)])
-        arrays[f"outline_{name}"] = np.ascontiguousarray(m.mask_outline[tuple(plane)])
+        arrays[f"noise_{name}"] = difference[axis]
+        outline = np.take(m.mask_outline, m.mask_outline.shape[axis] // 2, axis)
+        arrays[f"outline_{name}"] = np.ascontiguousarray(outline)
         panels.append(
             Panel(
                 label=f"slice across {name}",
