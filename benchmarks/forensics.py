@@ -4,9 +4,9 @@
     python benchmarks/forensics.py --trials 20 [--shard 0/2]
     python benchmarks/forensics.py --summary                      # writes benchmarks/results/forensics.json, prints it
 
-A sound pair is simulated from an invented protein. Size, pixel size, resolution, decay, colour of the noise, room in the
-box and whether a resolution is reported vary from pair to pair; so does what the program did to the halves that is no
-fault: a sphere, fading corners, an empty corner of Fourier space, weakening by gridding, averaging over a point group,
+A sound pair is simulated from an invented protein. Size, pixel size, resolution, decay, colour of the noise, room in
+the box and whether a resolution is reported vary from pair to pair; so does what the program did to the halves that is
+no fault: a sphere, fading corners, an empty corner of Fourier space, weakening by gridding, averaging over a point group,
 unequal numbers of particles, a masked map. A faulty pair is a sound one with one fault of
 `veritem.simulation.half_map_defects` at one dose.
 """
@@ -27,7 +27,7 @@ import numpy as np
 from veritem._version import __version__
 from veritem.checks.base import judge
 from veritem.checks.level_f.half_map_forensics import HalfMapForensics
-from veritem.numerics.density_map import HalfMaps
+from veritem.numerics.density_map import DensityMap, HalfMaps
 from veritem.numerics.device import CPU
 from veritem.numerics.distance import signed_distance
 from veritem.numerics.masks import raised_cosine_edge
@@ -44,7 +44,7 @@ from veritem.simulation.half_map_defects import (
     unequal,
     without_corners,
 )
-from veritem.simulation.half_maps import SimulatedMap, simulate_map
+from veritem.simulation.half_maps import SimulatedMap, Transfer, simulate_map
 from veritem.simulation.models import ideal_protein
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,6 @@ RESULT = ROOT / "benchmarks" / "results" / "forensics.json"
 VARIANTS = (
     "plain", "sphere", "fading", "no_corners", "gridded", "unequal", "C2", "C4", "D2", "D4", "masked_map", "tight_box",
 )  # fmt: skip
-FAULTY_BASES = 20
 
 
 def sound_pair(index: int, variant: str | None = None) -> tuple[SimulatedMap, str, str, float | None]:
@@ -108,15 +107,14 @@ def sound_pair(index: int, variant: str | None = None) -> tuple[SimulatedMap, st
     return sound, variant, symmetry, None if rng.random() < 0.2 else float(sound.truth.resolution or resolution)
 
 
-def _processed(sound: SimulatedMap, mean: np.ndarray):  # type: ignore[no-untyped-def]
-    from veritem.simulation.half_maps import Transfer
-
+def _processed(sound: SimulatedMap, mean: np.ndarray) -> DensityMap:
+    """The map that the processing of the deposited one makes of a mean of halves."""
     truth = sound.truth
     processing = Transfer(truth.transfer.b_factor - truth.raw_b_factor, truth.transfer.resolution, truth.transfer.edge)
     return processing.apply(replace(sound.density_map, data=mean))
 
 
-def faulty_base(trial: int, name: str) -> tuple[SimulatedMap, float]:
+def faulty_base(trial: int) -> tuple[SimulatedMap, float]:
     """The sound pair that a fault is planted in: of no symmetry, at 2.9 to 3.8 Å, voxels of 1.0 to 1.3 Å."""
     rng = np.random.default_rng([trial, 0xFB])
     model = ideal_protein(residues=int(rng.integers(180, 320)), subunits=1, seed=int(rng.integers(1, 10**6)))
@@ -206,7 +204,7 @@ def run(sound: int, trials: int, shard: tuple[int, int], only: list[str]) -> Non
                 key = f"{entry.name}/{dose:g}/{trial}"
                 if key in done:
                     continue
-                base = base or faulty_base(trial, entry.name)
+                base = base or faulty_base(trial)
                 record(key, evaluate(entry(base[0], dose, seed=trial), "C1", base[1], trial))
 
 
