@@ -5,9 +5,9 @@
     python benchmarks/forensics.py --summary                      # writes benchmarks/results/forensics.json, prints it
 
 A sound pair is simulated from an invented protein. Size, pixel size, resolution, decay, colour of the noise, room in
-the box and whether a resolution is reported vary from pair to pair; so does what the program did to the halves that is
-no fault: a sphere, fading corners, an empty corner of Fourier space, weakening by gridding, averaging over a point group,
-unequal numbers of particles, a masked map. A faulty pair is a sound one with one fault of
+the box and whether a resolution is reported vary from pair to pair; so does what the program did to the halves that
+is no fault: a sphere, fading corners, an empty corner of Fourier space, weakening by gridding, averaging over a point
+group, unequal numbers of particles, a masked map. A faulty pair is a sound one with one fault of
 `veritem.simulation.half_map_defects` at one dose.
 """
 
