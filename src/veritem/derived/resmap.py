@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from veritem.derived.bands import TAPER
 from veritem.derived.half_maps import HalfPart, HalfTransforms
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.registry import derived
 from veritem.errors import Inconclusive
-from veritem.numerics.fsc import held_to
+from veritem.numerics.bands import Resampling, extract
+from veritem.numerics.density_map import HalfMaps
+from veritem.numerics.device import like
+from veritem.numerics.fourier import fourier_resize, irfftn, rfftn
 from veritem.numerics.resmap import (
     ScaleTest,
     false_discovery_limit,
     finest_significant,
     log_spaced,
     scale_tests,
+    whitened,
 )
-from veritem.numerics.shells import shell_frequencies
 
 FINEST = 2.2  # voxels
 COARSEST, RESOLUTIONS = 15.0, 4.0  # Å, and at least so many times the resolution of the whole map
@@ -49,29 +54,58 @@ class WaveResolution(LocalResolution):
     limit: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class WhitenedPart:
+    """The mean of the half maps and half their difference around the particle, their radial noise made white.
+
+    mean, noise: half-complex transforms on the grid of the half maps' part, on the run's device.
+    held: Å, beyond which the half maps hold nothing; twice the part's pixel size where they hold all that it can.
+    """
+
+    mean: Any
+    noise: Any
+    held: float
+
+
 @derived
-def resmap(half_part: HalfPart, half_transforms: HalfTransforms, threads: int) -> WaveResolution:
-    """The finest significant wavelength at each voxel of the particle.
+def whitened_part(
+    half_maps: HalfMaps, half_transforms: HalfTransforms, half_part: HalfPart, threads: int
+) -> WhitenedPart:
+    """Whiten the whole maps, then cut: from a part's tapered faces the strong frequencies leak into the weak ones.
 
     Raises Inconclusive when the halves do not differ.
     """
-    part = half_part
-    # On the whole box: the tapered faces of the part fill what a filter left empty.
-    whole = half_transforms
-    limit = float(shell_frequencies(whole.shape, whole.pixel_size)[held_to(whole.sums)])
-    held = max(1.0 / limit, 2.0 * part.pixel_size)
-    wavelengths = scales_for(part.resolution, max(FINEST * part.pixel_size, held))
+    whole, part = half_transforms, half_part
+    mean, noise, limit = whitened(whole.first, whole.second, whole.shape, whole.pixel_size)
+    if limit == 0.0:
+        raise Inconclusive(
+            "The half maps do not differ, so nothing can be compared with their noise. Send the two half maps of the "
+            "refinement, not one map twice."
+        )
+    # How the part was cut from the half maps.
+    offsets = zip(part.density.origin[::-1], half_maps.first.origin[::-1], strict=True)
+    z, y, x = (round((own - first) / whole.pixel_size) for own, first in offsets)
+    nz, ny, nx = (round(n * part.pixel_size / whole.pixel_size) for n in part.shape)
+    plan = Resampling((z, y, x), (nz, ny, nx), part.shape, part.pixel_size)
+    cut = []
+    for transform in (mean, noise):
+        data = extract(irfftn(transform, whole.shape, threads), plan, 0.0, TAPER / whole.pixel_size)
+        if plan.shape != plan.taken:
+            data = fourier_resize(data, plan.shape, threads)
+        cut.append(rfftn(like(data, part.first), threads))
+    return WhitenedPart(cut[0], cut[1], max(1.0 / limit, 2.0 * part.pixel_size))
+
+
+@derived
+def resmap(half_part: HalfPart, whitened_part: WhitenedPart, threads: int) -> WaveResolution:
+    """The finest significant wavelength at each voxel of the particle."""
+    part, white = half_part, whitened_part
+    wavelengths = scales_for(part.resolution, max(FINEST * part.pixel_size, white.held))
     tests = list(
         scale_tests(
-            part.first, part.second, part.shape, part.pixel_size, wavelengths, part.index, NOISE_WINDOW,
-            1.0 / held, threads,
+            white.mean, white.noise, part.shape, part.pixel_size, wavelengths, part.index, NOISE_WINDOW, threads
         )
-    )  # fmt: skip
-    if not any(np.any(test.noise > 0) for test in tests):
-        raise Inconclusive(
-            "The half maps do not differ inside the particle, so nothing can be compared with their noise. Send the "
-            "two half maps of the refinement, not one map twice."
-        )
+    )
     significant = false_discovery_limit(tests, FALSE_DISCOVERIES)
     nothing = np.zeros((len(tests), part.index.size), np.float32)
     by_signal = nothing if significant is None else over_limit(tests, significant, [test.signal for test in tests])
@@ -90,7 +124,7 @@ def resmap(half_part: HalfPart, half_transforms: HalfTransforms, threads: int) -
         wavelengths=wavelengths,
         significant=(by_signal >= 1.0).mean(axis=1),
         significant_noise=(by_noise >= 1.0).mean(axis=1),
-        held=held,
+        held=white.held,
         limit=significant,
     )
 

@@ -399,7 +399,7 @@ def whitening(noise_power: NDArray, shape: tuple[int, int, int], pixel_size: flo
     mean, _, counts = shell_means(noise_power, shape)
     frequency = shell_frequencies(shape, pixel_size)
     known = (counts > 0) & (frequency > 0)
-    known &= mean > 1e-12 * mean[known].max(initial=0.0)
+    known &= mean > 1e-10 * mean[known].max(initial=0.0)
     gain = np.zeros_like(frequency)
     if known.any():
         at, level, weight = np.log(frequency[known]), np.log(mean[known]), counts[known]
@@ -415,34 +415,45 @@ def whitening(noise_power: NDArray, shape: tuple[int, int, int], pixel_size: flo
     return frequency, gain
 
 
+def whitened(first: Any, second: Any, shape: tuple[int, int, int], pixel_size: float) -> tuple[Any, Any, float]:
+    """The mean of two half maps and half their difference, over the radial amplitude of that difference.
+
+    first, second: half-complex transforms of maps of `shape`. Returns two transforms and the frequency (1/Å) beyond
+    which the difference holds nothing; 0 when it holds nothing at all.
+    """
+    noise = (first - second) * 0.5
+    mean = second + noise
+    frequency, white = whitening(to_host(_power(noise)), shape, pixel_size)
+    held = frequency[white > 0.0]
+    if not held.size:
+        return mean * 0.0, noise, 0.0
+    gain = _radial_gain(shape, tuple(n * pixel_size for n in shape), frequency, white, first)
+    return mean * gain, noise * gain, float(held[-1])
+
+
 def scale_tests(
-    first: Any,
-    second: Any,
+    mean: Any,
+    noise: Any,
     shape: tuple[int, int, int],
     pixel_size: float,
     wavelengths: NDArray,
     index: NDArray[np.int64],
     noise_window: float,
-    limit: float = np.inf,
     threads: int = 1,
 ) -> Iterator[ScaleTest]:
     """Test every scale in turn; only one scale's volumes exist at a time.
 
-    first, second: half-complex transforms of the half maps of `shape` (nz, ny, nx), on any device.
-    index: (voxels,) flat indices of the wanted voxels. noise_window: Å, standard deviation of the window in which the
-    local variance of the noise is taken; it is at least a wavelength. limit: 1/Å, beyond which the maps hold nothing.
+    mean, noise: half-complex transforms of the halves' mean and half difference, of `shape` (nz, ny, nx), whitened, on
+    any device. index: (voxels,) flat indices of the wanted voxels. noise_window: Å, standard deviation of the window
+    in which the local variance of the noise is taken; it is at least a wavelength.
     """
-    xp = namespace(first)
-    noise = (first - second) * 0.5
-    mean = second + noise
-    frequency, white = whitening(to_host(_power(noise)), shape, pixel_size)
-    white[frequency > limit * (1.0 + 1e-6)] = 0.0
+    xp = namespace(noise)
     extent = tuple(n * pixel_size for n in shape)
     size = np.array(shape)
     for wavelength in (float(w) for w in wavelengths):
         grid = _grid_for(wavelength, shape, extent)
         edges = (extent[0] / grid[0], extent[1] / grid[1], extent[2] / grid[2])
-        gain = _gain(grid, extent, frequency, white, wavelength, first)
+        gain = _band_gain(grid, extent, wavelength, noise)
         filters = wave_filters(TUNED * wavelength, edges)
         needed = np.zeros(grid, bool)
         _mark(index, size, needed)
@@ -531,23 +542,26 @@ def _radius(shape: tuple[int, int, int], extent: tuple[float, ...]) -> NDArray[n
     return np.sqrt(f[0][:, None, None] ** 2 + f[1][:, None] ** 2 + f[2] ** 2) + 1e-12
 
 
-def _gain(
-    shape: tuple[int, int, int],
-    extent: tuple[float, ...],
-    frequency: NDArray,
-    white: NDArray,
-    wavelength: float,
-    reference: Any,
-) -> Any:
-    """Whitening times the band of one scale on the half-complex grid, where `reference` lives."""
-    xp = namespace(reference)
-    fine = float(frequency[1]) / 8.0
-    table_frequency = fine * np.arange(int(np.ceil(BAND / (wavelength * fine))) + 2)
+def _band_gain(shape: tuple[int, int, int], extent: tuple[float, ...], wavelength: float, reference: Any) -> Any:
+    """The band of one scale on the half-complex grid."""
+    frequency = np.linspace(0.0, BAND / wavelength, 2001)
     with np.errstate(divide="ignore"):
-        offset = np.minimum(np.abs(np.log(table_frequency * wavelength) / np.log(BAND)), 1.0)
-    gain = np.interp(table_frequency, frequency, white) * np.cos(0.5 * np.pi * offset)
+        offset = np.minimum(np.abs(np.log(frequency * wavelength) / np.log(BAND)), 1.0)
+    gain = np.cos(0.5 * np.pi * offset)
     gain[offset >= 1.0] = 0.0
-    table = like(gain.astype(np.float32), reference)
+    return _radial_gain(shape, extent, frequency, gain, reference)
+
+
+def _radial_gain(
+    shape: tuple[int, int, int], extent: tuple[float, ...], frequency: NDArray, gain: NDArray, reference: Any
+) -> Any:
+    """A radial gain, given at rising frequencies from 0 on, on the half-complex grid where `reference` lives.
+
+    Beyond the last frequency the last value holds.
+    """
+    xp = namespace(reference)
+    fine = float(frequency[-1]) / 8192.0
+    table = like(np.interp(fine * np.arange(8193), frequency, gain).astype(np.float32), reference)
     nz, ny, nx = shape
     z, y, x = (
         like((f / fine).astype(np.float32), reference)
@@ -557,9 +571,9 @@ def _gain(
             np.fft.rfftfreq(nx, 1.0 / nx)[None, None, :] / extent[2],
         )
     )
-    nearest = xp.astype(xp.sqrt(z * z + y * y + x * x) + 0.5, xp.int32)
-    nearest = xp.minimum(nearest, xp.asarray(gain.size - 1, dtype=xp.int32))
-    return xp.reshape(xp.take(table, xp.reshape(nearest, (-1,))), (nz, ny, nx // 2 + 1))
+    nearest = xp.minimum(xp.sqrt(z * z + y * y + x * x) + 0.5, xp.asarray(8192.0, dtype=xp.float32))
+    nearest = xp.reshape(xp.astype(nearest, xp.int32), (-1,))
+    return xp.reshape(xp.take(table, nearest), (nz, ny, nx // 2 + 1))
 
 
 def _power(transform: Any) -> Any:

@@ -50,7 +50,7 @@ class ResMap(LocalResolutionCheck):
     Around each voxel a model of local waves (the polynomials of second and third degree of the original method, under
     a Gaussian) is compared with a constant, by a likelihood ratio. The original computes it as a quadratic form of the
     whole window, at each voxel. The form has rank 16, so that sixteen filtered maps, squared and added, give the same
-    number to the sixth digit at a hundredth of the cost. Twelve to twenty wavelengths are tried, a factor of about
+    number to the sixth digit in a thirtieth of the time. Twelve to twenty wavelengths are tried, a factor of about
     1.12 apart, from 2.2 voxels to 15 Å or four times the resolution. The original tries a few, 0.5 or 1 Å apart, and
     by default ends at four voxels.
 
@@ -168,7 +168,7 @@ class ResMap(LocalResolutionCheck):
         assert m.coarsest.value is not None
         return (
             f"Waves stand out of the noise down to {m.median.text()} in half of the particle, down to "
-            f"{m.finest.text()} in its finest 5 % and no further than {format_number(float(m.coarsest.value), 3)} Å in "
+            f"{m.finest.text()} in its finest 5 % and no finer than {format_number(float(m.coarsest.value), 3)} Å in "
             "its coarsest 5 %. Detection at one place takes about as much signal as FSC 0.5."
         )
 
