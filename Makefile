@@ -32,6 +32,7 @@ docs-serve: $(VENV)/.ready-docs
 
 benchmark: $(VENV)/.ready
 	$(BIN)/python benchmarks/level_0.py
+	$(BIN)/python benchmarks/level_1.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) site

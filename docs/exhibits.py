@@ -23,6 +23,7 @@ STORED = FOLDER / "exhibits.json"
 FIGURES = FOLDER / "figures"
 
 BOX, PIXEL_SIZE, RESOLUTION, SEED = 128, 1.4, 3.1, 7
+PAIR_BOX, PAIR_PIXEL_SIZE, PAIR_RESOLUTION = 96, 1.25, 3.6
 LARGEST_FIGURE = 150_000  # bytes
 PICTURE_WIDTHS = (1000, 860, 740, 620)  # px
 PICTURE_COLOURS = 64
@@ -30,11 +31,12 @@ PICTURE_COLOURS = 64
 
 @dataclass(frozen=True, eq=False)
 class Specimen:
-    """A map with the options it is validated with, and how it was made, in words."""
+    """A map with the options it is validated with, and how it was made, in words. half_maps: two, where there are."""
 
     density_map: Any
     options: dict[str, Any]
     made: str
+    half_maps: tuple[Any, ...] = ()
 
 
 @cache
@@ -126,6 +128,77 @@ def missing_subunit() -> Specimen:
     )
 
 
+# --- pairs of half maps ------------------------------------------------------------------------------------
+
+
+def _simulate_pair(resolution: float = PAIR_RESOLUTION, **changes: Any) -> Any:
+    """As `_simulate`, with the decay that a pair of this resolution usually has, half of it undone in the map."""
+    from veritem.simulation.half_maps import simulate_map
+
+    decay = 8.0 * resolution**2
+    usual = {"b_factor": decay, "sharpen": 0.5 * decay, "seed": SEED} | changes
+    return simulate_map(_protein(), PAIR_BOX, PAIR_PIXEL_SIZE, resolution=resolution, **usual)
+
+
+@cache
+def _sound_pair() -> Any:
+    return _simulate_pair()
+
+
+def _pair(simulated: Any, made: str, resolution: float = PAIR_RESOLUTION) -> Specimen:
+    options = _options(simulated) | {"resolution": resolution}
+    return Specimen(simulated.density_map, options, made, (simulated.half_1, simulated.half_2))
+
+
+def sound_pair() -> Specimen:
+    simulated = _sound_pair()
+    return _pair(
+        simulated,
+        f"Two half maps of a made-up protein of four subunits, {simulated.truth.molecular_weight / 1000:.0f} kDa, in "
+        f"{PAIR_BOX}³ voxels of {PAIR_PIXEL_SIZE} Å, each with noise of its own, and their mean, sharpened. The FSC "
+        f"inside a tight mask falls to 0.143 at {PAIR_RESOLUTION} Å.",
+    )
+
+
+def overstated() -> Specimen:
+    return _pair(
+        _simulate_pair(4.6),
+        f"The same protein at 4.6 Å, with a reported resolution of {PAIR_RESOLUTION} Å.",
+    )
+
+
+def strange_half() -> Specimen:
+    from veritem.simulation.half_map_defects import other_half
+
+    simulated = other_half(_sound_pair(), 1.0, np.random.default_rng(SEED))
+    return _pair(simulated, "The same, with the half map of another protein in place of the second.")
+
+
+def missing_views() -> Specimen:
+    from veritem.simulation.anisotropy import MissingCone
+
+    return _pair(
+        _simulate_pair(degrade=MissingCone(35.0)),
+        "The same, with no signal in the directions within 35° of z: no image looks across it.",
+    )
+
+
+def crowded_views() -> Specimen:
+    from veritem.simulation.anisotropy import Anisotropy
+
+    return _pair(
+        _simulate_pair(anisotropy=Anisotropy(-0.9)),
+        "The same, seen from top and bottom (along z) far more often than from the side.",
+    )
+
+
+def shared_particles() -> Specimen:
+    from veritem.simulation.half_map_defects import shared_noise
+
+    simulated = shared_noise(_sound_pair(), 0.6, np.random.default_rng(SEED))
+    return _pair(simulated, "The same, with 60 % of the particles in both halves, so that they share that noise.")
+
+
 FAULTS: dict[str, Callable[[], Specimen]] = {
     "0.a": off_centre,
     "0.b": low_contour_level,
@@ -133,7 +206,21 @@ FAULTS: dict[str, Callable[[], Specimen]] = {
     "0.d": oversharpened,
     "0.f": blurred,
     "0.g": missing_subunit,
+    "1.a": overstated,
+    "1.b": strange_half,
+    "1.c": overstated,
+    "1.d": overstated,
+    "1.e": overstated,
+    "1.f": crowded_views,
+    "1.g": crowded_views,
+    "1.h": missing_views,
+    "F.a": shared_particles,
 }
+
+
+def sound_for(code: str) -> Specimen:
+    """The sound map that a check's page shows: with half maps for the checks that look at them."""
+    return sound() if code.startswith("0.") else sound_pair()
 
 
 def stored() -> dict[str, Any]:
@@ -155,7 +242,7 @@ def refresh(codes: tuple[str, ...], again: bool = False) -> list[str]:
             old.unlink()
         known[code] = {
             "fingerprint": fingerprint,
-            "sound": exhibit(code, "sound", sound()),
+            "sound": exhibit(code, "sound", sound_for(code)),
             "faulty": exhibit(code, "faulty", FAULTS[code]()),
         }
         ran.append(code)
@@ -171,14 +258,17 @@ def exhibit(code: str, kind: str, specimen: Specimen, draw: bool = True) -> dict
     from veritem.submission.map_writer import write_map
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "simulated.mrc"
-        density_map = specimen.density_map
-        write_map(path, density_map.data, density_map.pixel_size, density_map.origin, "simulated")
-        result = api.validate(map=path, include=(code,), seed=0, **specimen.options)
+        names = ("map", "half_map_1", "half_map_2")
+        paths: dict[str, Any] = {}
+        for name, density_map in zip(names, (specimen.density_map, *specimen.half_maps), strict=False):
+            paths[name] = Path(folder) / f"{name}.mrc"
+            write_map(paths[name], density_map.data, density_map.pixel_size, density_map.origin, "simulated")
+        result = api.validate(**paths, include=(code,), seed=0, **specimen.options)
     check = result.check(code)
     return {
         "made": specimen.made,
         "options": specimen.options,
+        "half_maps": len(specimen.half_maps),
         "outcome": check.outcome.value,
         "summary": check.summary,
         "reason": check.reason,

@@ -5,7 +5,8 @@
     python docs/generate.py --again    # run every exhibit
 
 A check's page is made from its docstring, its criteria and its exhibits (exhibits.py); the reference from the command
-line, the JSON schema and the public names; the pages on speed and on real maps from the committed benchmarks.
+line, the JSON schema and the public names; the pages on speed, on real maps, on half maps whose answer is known and
+on other programs from the committed benchmarks.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def text_pages() -> dict[Path, str]:
         "reference/python.md": python_page(),
         "explanation/speed.md": speed_page(),
         "explanation/real-maps.md": real_maps_page(),
+        "explanation/known-half-maps.md": known_half_maps_page(),
+        "explanation/other-programs.md": other_programs_page(),
     }
     stored = exhibits.stored()
     for check in _checks():
@@ -166,6 +169,8 @@ def _sentence(text: str) -> str:
 def _exhibit_lines(record: dict[str, Any], said: Iterable[str] = ()) -> list[str]:
     """said: captions that the page holds already and that are not repeated."""
     options = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in record["options"].items())
+    if record.get("half_maps"):
+        options = f"--half-map-1 half_1.mrc --half-map-2 half_2.mrc {options}"
     lines = [f"{record['made']} Validated with `{options}`.", ""]
     lines += [f"Outcome: **{record['outcome']}**." + (f" {_sentence(record['reason'])}" if record["reason"] else "")]
     if record["summary"]:
@@ -573,6 +578,8 @@ def speed_page() -> str:
     measured = json.loads(path.read_text())
     budget = load_script(BENCHMARKS / "level_0.py").BUDGET
     lines += [
+        "## One map",
+        "",
         f"All of Level 0 on simulated maps, report included, on {measured['cores']} cores "
         f"({measured['machine']}), each box in a process of its own. The kernels had been compiled before; that "
         "happens once after an installation and takes about a minute.",
@@ -581,16 +588,13 @@ def speed_page() -> str:
         "|---|---|---|---|---|",
     ]
     for box, row in measured["boxes"].items():
-        seconds, memory = budget.get(int(box), (None, None))
-        allowed = ", ".join(
-            text for text in (f"{seconds:g} s" if seconds else "", f"{memory:g} GB" if memory else "") if text
-        )
-        lines.append(f"| {box}³ | {row['wall']:.1f} | {row['cpu']:.1f} | {row['peak_gb']:.2f} | {allowed or '–'} |")
+        lines.append(_speed_row(f"{box}³", row, budget.get(int(box), (None, None))))
     codes = sorted({code for row in measured["boxes"].values() for code in row["checks"]})
     lines += ["", "Seconds per check, with what it is the first to need:", ""]
     lines += ["| box | " + " | ".join(codes) + " |", "|---|" + "---|" * len(codes)]
     for box, row in measured["boxes"].items():
         lines.append(f"| {box}³ | " + " | ".join(f"{row['checks'].get(c, 0.0):.1f}" for c in codes) + " |")
+    lines += ["", *_level_1_speed_lines()]
     lines += [
         "",
         f"`veritem --help` answers in {measured['help_seconds']:.2f} s (budget 0.5 s).",
@@ -598,6 +602,363 @@ def speed_page() -> str:
         "`make benchmark` prints the same for your machine.",
     ]
     return _page(lines)
+
+
+def _speed_row(name: str, row: dict[str, Any], budget: tuple[float | None, float | None]) -> str:
+    seconds, memory = budget
+    texts = (f"{seconds:g} s" if seconds else "", f"{memory:g} GB" if memory else "")
+    allowed = ", ".join(text for text in texts if text)
+    return f"| {name} | {row['wall']:.1f} | {row['cpu']:.1f} | {row['peak_gb']:.2f} | {allowed or '–'} |"
+
+
+def _level_1_speed_lines() -> list[str]:
+    lines = ["## Two half maps", ""]
+    path = BENCHMARKS / "results" / "level_1.json"
+    if not path.is_file():
+        return [*lines, "Not measured yet: `python benchmarks/level_1.py`."]
+    measured, script = json.loads(path.read_text()), load_script(BENCHMARKS / "level_1.py")
+    lines += [
+        f"The checks of half maps on simulated pairs, report included, on {measured['cores']} cores "
+        f"({measured['machine']}): alone, and together with Level 0. The budget is for both.",
+        "",
+        "| box | seconds | CPU seconds | peak memory (GB) | budget |",
+        "|---|---|---|---|---|",
+    ]
+    for box, rows in measured["boxes"].items():
+        lines.append(_speed_row(f"{box}³, half maps alone", rows["level_1"], (None, None)))
+        lines.append(_speed_row(f"{box}³, with Level 0", rows["both"], script.BUDGET.get(int(box), (None, None))))
+    codes = sorted({code for rows in measured["boxes"].values() for code in rows["level_1"]["checks_cpu"]})
+    boxes = list(measured["boxes"])
+    lines += [
+        "",
+        "CPU seconds per check, with what it is the first to need, beside those of other programs for the same "
+        "question on boxes of 128³ and 256³ (see [Other programs](other-programs.md)):",
+        "",
+        "| check | " + " | ".join(f"{box}³" for box in boxes) + " | other programs, 128³ / 256³ |",
+        "|---|" + "--:|" * len(boxes) + "---|",
+    ]
+    for code in codes:
+        cells = [f"{measured['boxes'][box]['level_1']['checks_cpu'].get(code, 0.0):.1f}" for box in boxes]
+        others = [
+            f"{program} {_cpu(script.OTHER_PROGRAMS[program], '128')} / {_cpu(script.OTHER_PROGRAMS[program], '256')}"
+            for program in script.BESIDE.get(code, ())
+        ]
+        lines.append(f"| {code} | {' | '.join(cells)} | {'; '.join(others) or '–'} |")
+    return lines
+
+
+def _cpu(row: dict[str, float], box: str) -> str:
+    return f"{row[box]:g}" if box in row else "–"
+
+
+# --- half maps whose answer is known -----------------------------------------------------------------------
+
+
+def known_half_maps_page() -> str:
+    lines = [
+        "# Half maps whose answer is known",
+        "",
+        "Half maps of made-up proteins were simulated with a known resolution: the same everywhere, different in two "
+        "regions, different by direction, and with angles that are wrong. What the checks of half maps read there is "
+        "set against the truth here.",
+        "",
+    ]
+    path = BENCHMARKS / "results" / "level_1_truth.json"
+    if not path.is_file():
+        return _page([*lines, "Not measured yet: `python benchmarks/level_1_truth.py`."])
+    measured = json.loads(path.read_text())
+    lines += [
+        f"Measured with `{measured['command']}`: proteins in {measured['box']}³ voxels of "
+        f"{measured['pixel_size']:g} Å (the global resolution: in boxes of 64 to 112 voxels of 0.6 to 1.5 Å), with "
+        "noise of such strength, and a decay of the signal so steep, that the FSC falls as that of real maps does.",
+        "",
+        "## The global resolution",
+        "",
+        "The truth is where the expected FSC inside the very mask of the check falls to the level: the known signal, "
+        "masked, over the known noise.",
+        "",
+        "| level | pairs | measured over true: median | 5 to 95 % of pairs | the 95 % interval holds the truth |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for level, row in measured["global"].items():
+        low, high = row["spread"]
+        held = "–" if row["interval_holds"] is None else f"{100 * row['interval_holds']:.0f} %"
+        lines.append(
+            f"| FSC {level.removeprefix('at ')} | {row['pairs']} | {row['median_ratio']:.3f} | "
+            f"{low:.3f} to {high:.3f} | {held} |"
+        )
+    lines += ["", *_local_truth_lines(measured), *_direction_truth_lines(measured)]
+    return _page(lines)
+
+
+def _local_truth_lines(measured: dict[str, Any]) -> list[str]:
+    """One table per case would be long: a row per region, a column per method."""
+    codes = sorted({code for case in measured["local"].values() for code in case})
+    heads = [f"[{code}](../checks/{code}.md)" for code in codes]
+    lines = [
+        "## Local resolution",
+        "",
+        "Two regions meet in a border of 10 Å; only voxels beyond it count. *Held* is the truth: where the signal deep "
+        "inside the region falls to 0.143 against the known noise; it lies near what was planted, which is meant for "
+        "the whole mask with its margin. Each method: the median, and 10 to 90 % of the voxels in brackets. Methods "
+        "answer different questions, so they differ: 1.c reads a correlation, 1.d and 1.e ask what stands out of the "
+        "noise, which needs more signal and comes out coarser. The last column of the second table tells whether they "
+        "put the voxels in the right order.",
+        "",
+        f"| case | planted (Å) | held (Å) | {' | '.join(heads)} |",
+        "|---|--:|--:|" + "--:|" * len(codes),
+    ]
+    for case, methods in measured["local"].items():
+        regions = next((m["regions"] for m in methods.values() if "regions" in m), [])
+        for i, region in enumerate(regions):
+            cells = [_local_cell(methods.get(code, {}).get("regions", []), i) for code in codes]
+            lines.append(
+                f"| {_cell(case) if i == 0 else ''} | {region['planted']:g} | {_plain_number(region['truth'], 2)} | "
+                f"{' | '.join(cells)} |"
+            )
+    lines += [
+        "",
+        f"| case | {' | '.join(f'{c}: determinable' for c in codes)} | {' | '.join(f'{c}: order' for c in codes)} |",
+        "|---|" + "--:|" * (2 * len(codes)),
+    ]
+    for case, methods in measured["local"].items():
+        shares = [methods.get(code, {}).get("determinable") for code in codes]
+        ranks = [methods.get(code, {}).get("rank_correlation") for code in codes]
+        lines.append(
+            f"| {_cell(case)} | {' | '.join('–' if s is None else f'{100 * s:.0f} %' for s in shares)} | "
+            f"{' | '.join(_plain_number(r, 2) for r in ranks)} |"
+        )
+    lines += [
+        "",
+        "Order: the rank correlation of all voxels with the planted local resolution, borders included.",
+        "",
+        "### Noise alone",
+        "",
+        "The same with the signal left out of both halves. Share of the particle to which a method gives a resolution "
+        "better than 15 Å:",
+        "",
+        f"| case | {' | '.join(heads)} |",
+        "|---|" + "--:|" * len(codes),
+    ]
+    for case, methods in measured["noise"].items():
+        shares = [methods.get(code, {}).get("finer_than_15") for code in codes]
+        lines.append(f"| {_cell(case)} | {' | '.join('–' if s is None else f'{100 * s:.2g} %' for s in shares)} |")
+    return [*lines, ""]
+
+
+def _local_cell(regions: list[Any], i: int) -> str:
+    if i >= len(regions) or regions[i].get("median") is None:
+        return "–"
+    region = regions[i]
+    return f"{region['median']:.2f} ({region['low']:.2f} to {region['high']:.2f})"
+
+
+# Quantities of the checks of direction that the page shows: code, key, head of the column.
+DIRECTION_COLUMNS = (
+    ("1.f", "noise_anisotropy", "1.f: anisotropy by the noise"),
+    ("1.g", "anisotropy", "1.g: anisotropy"),
+    ("1.g", "worst_resolution", "1.g: worst (Å)"),
+    ("1.h", "worst_cone", "1.h: worst cone (Å)"),
+    ("1.h", "sphericity", "1.h: sphericity"),
+    ("1.h", "area_ratio", "1.h: area ratio"),
+)
+ANGLE_COLUMNS = (
+    ("azimuthal_excess", "azimuthal resolution worsens towards the rim by (%)"),
+    ("azimuthal_p", "p"),
+)
+
+
+def _direction_truth_lines(measured: dict[str, Any]) -> list[str]:
+    lines = [
+        "## Directions",
+        "",
+        "Views crowd by 1 + a P2(cos θ) about an axis, or none look across a cone. The truth is the expected FSC in "
+        "cones of 17°: the worst of them, and (best less worst cut-off) over the mean. In brackets: how many runs "
+        "warned.",
+        "",
+        "| case | true worst (Å) | true anisotropy | " + " | ".join(head for _, _, head in DIRECTION_COLUMNS) + " |",
+        "|---|" + "--:|" * (2 + len(DIRECTION_COLUMNS)),
+    ]
+    for case, checks in measured["directions"].items():
+        truth = next(iter(checks.values()))["truth"]
+        cells, told = [], set()
+        for code, key, _ in DIRECTION_COLUMNS:
+            found = checks.get(code, {})
+            text = _plain_number(found.get("quantities", {}).get(key), 3)
+            if code not in told and found:
+                text += f" ({found['outcomes'].count('warning')} of {len(found['outcomes'])})"
+                told.add(code)
+            cells.append(text)
+        worst = truth["worst"]
+        shown = "none" if worst is None or worst > 20 else f"{worst:.2f}"
+        lines.append(f"| {_cell(case)} | {shown} | {_plain_number(truth['anisotropy'], 2)} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "## Wrong angles",
+        "",
+        "Angles that are wrong by so much (standard deviation about each axis) blur across the radius, more towards "
+        "the rim. What 1.f makes of it:",
+        "",
+        "| case | planted B across the radius at the rim (Å²) | "
+        + " | ".join(head for _, head in ANGLE_COLUMNS)
+        + " | warned |",
+        "|---|" + "--:|" * (2 + len(ANGLE_COLUMNS)),
+    ]
+    for case, checks in measured["angles"].items():
+        for found in checks.values():
+            cells = [_plain_number(found["quantities"].get(key), 3) for key, _ in ANGLE_COLUMNS]
+            warned = f"{found['outcomes'].count('warning')} of {len(found['outcomes'])}"
+            b_factor = found["truth"]["tangential_b_at_rim"]
+            lines.append(f"| {_cell(case)} | {b_factor:.0f} | {' | '.join(cells)} | {warned} |")
+    return [*lines, ""]
+
+
+def _plain_number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+# --- other programs ----------------------------------------------------------------------------------------
+
+
+def other_programs_page() -> str:
+    lines = [
+        "# Other programs on the same half maps",
+        "",
+        "One pair of half maps was given to many programs and to Veritem, with the same mask. The pair: the electron "
+        "density of PDB 7CEC (two chains) in 128³ voxels of 1.2 Å, with atomic B that rises from 40 Å² in the centre "
+        "to 200 Å² at the rim, and independent white noise, so strong that the FSC in the mask falls to 0.143 at "
+        "3.2 Å. None of the programs is the truth; where there is one it is stated.",
+        "",
+    ]
+    path = BENCHMARKS / "results" / "other_programs.json"
+    if not path.is_file():
+        return _page([*lines, "Not compared yet: `python benchmarks/other_programs.py`."])
+    found = json.loads(path.read_text())
+    lines += [
+        f"Measured with `{found['command']}`. CPU seconds are those of one core on the same kind of processor; "
+        "Veritem's are those of a check run alone, with everything that it needs.",
+        "",
+        "## FSC",
+        "",
+        "![FSC curves of Veritem and other programs](figures/other-programs-fsc.svg)",
+        "",
+        "Where each curve falls below the level for the first time, read by one rule for all (Å):",
+        "",
+        "| curve | 0.143 | 0.5 |",
+        "|---|--:|--:|",
+    ]
+    for name, row in found["resolutions"].items():
+        lines.append(f"| {_cell(name)} | {_plain_number(row['0.143'], 2)} | {_plain_number(row['0.5'], 2)} |")
+    stated = ", ".join(f"{name} {value:.2f} Å" for name, value in found["stated"].items())
+    ours = found["ours"].get("1.a", {}).get("quantities", {}).get("Resolution at FSC 0.143", "")
+    lines += [
+        "",
+        f"What programs print: {stated}. Veritem's 1.a prints {ours}.",
+        "",
+        *FSC_REASONS,
+        "",
+        "## Local resolution",
+        "",
+        "![Medians and spans of local resolution by program](figures/other-programs-local.svg)",
+        "",
+        "| program | how | 5 % | median | 95 % | determinable | follows the planted B | CPU s |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, row in found["local"]["maps"].items():
+        low, _, median, _, high = row["percentiles"]
+        lines.append(
+            f"| {_cell(name)} | {_cell(row['how'])} | {low:.2f} | {median:.2f} | {high:.2f} | "
+            f"{100 * row['determinable']:.0f} % | {_plain_number(row['follows_b'], 2)} | {row['cpu']:g} |"
+        )
+    names = found["local"]["names"]
+    medians = [row["percentiles"][2] for row in found["local"]["maps"].values()]
+    lines += [
+        "",
+        "*Follows the planted B*: the rank correlation of the local values with the B of the atom next to each voxel. "
+        "It is 1 for a method that puts all voxels in the right order.",
+        "",
+        f"Why medians run from {min(medians):.1f} to {max(medians):.1f} Å on one pair:",
+        "",
+        *LOCAL_REASONS,
+        "",
+        "### How far the maps agree",
+        "",
+        "Rank correlation of the local values, voxel by voxel, where both are determinable:",
+        "",
+        "| | " + " | ".join(str(i + 1) for i in range(len(names))) + " |",
+        "|---|" + "--:|" * len(names),
+    ]
+    for i, (name, row) in enumerate(zip(names, found["local"]["rank_correlation"], strict=True)):
+        lines.append(f"| {i + 1} {_cell(name)} | " + " | ".join(_plain_number(v, 2) for v in row) + " |")
+    lines += [
+        "",
+        "## Directions",
+        "",
+        "![Fourier shell occupancy by two programs](figures/other-programs-occupancy.svg)",
+        "",
+        "The Fourier shell occupancy falls to a half at "
+        + " and ".join(f"{_plain_number(v, 2)} Å ({name})" for name, v in found["directions"].items())
+        + ".",
+        "",
+        "![FSC in cones along the axes by two programs](figures/other-programs-axes.svg)",
+        "",
+        "Cones of 20° along the axes of the box fall below 0.143 at (Å): "
+        + ", ".join(f"{_plain_number(v, 2)} ({name})" for name, v in found["axes"].items())
+        + ".",
+        "",
+        *DIRECTION_REASONS,
+        "",
+        "## CPU seconds",
+        "",
+        "| check | Veritem | other programs |",
+        "|---|--:|---|",
+    ]
+    beside = load_script(BENCHMARKS / "level_1.py").BESIDE
+    for code, row in found["ours"].items():
+        others = "; ".join(f"{name} {found['other_cpu'][name]:g}" for name in beside.get(code, ()))
+        lines.append(f"| [{code}](../checks/{code}.md) | {row['cpu']:.1f} | {others or '–'} |")
+    lines += [
+        "",
+        "Larger boxes are under [Speed](speed.md).",
+    ]
+    return _page(lines)
+
+
+FSC_REASONS = (
+    "Why they differ:",
+    "",
+    "- *Unmasked, masked, corrected.* Solvent adds noise and no signal: without a mask the curve of the same pair "
+    "crosses more than an Å earlier. The correction for the mask moves nothing here, because this mask is wide and "
+    "soft; a tight mask would be told by it.",
+    "- *How a crossing is read.* RELION prints the last whole shell above 0.143, so its number is up to a shell "
+    "coarser than the crossing of its own curve. Servalcat and EMDA give the edge of a shell with its value, not its "
+    "middle, so half a shell finer. mtriage fits its own mask and shells.",
+    "- *SPoC* measures in a sphere that fills the box, whatever mask it is given, and asks up to where the FSC is "
+    "significant, not where it falls to 0.143. Veritem's 1.b asks the same inside the mask.",
+    "- *One number or an interval.* Veritem's interval holds the noise of the pair and the choice of the mask. Here "
+    "the rim is blurred, so a mask that holds more of it crosses at a coarser resolution.",
+)
+LOCAL_REASONS = (
+    "- *The level.* blocres, and Veritem's row beside it, read FSC 0.5; Veritem's other row and RELION 0.143, which "
+    "is reached much further out. At the same level the medians of Veritem and blocres agree within a few hundredths "
+    "of an Å.",
+    "- *The window.* A small window sees single places and knows its correlation badly: SPoC and blocres use 20 "
+    "voxels (24 Å) and scatter, which lowers their correlation with the planted B. Veritem filters into bands before "
+    "it windows, takes the soft mask into account, and corrects for the width of a band.",
+    "- *The question.* ResMap and MonoRes ask down to what wavelength a local oscillation stands out of the noise. "
+    "That depends on the amplitude: at the rim, where the B-factor has taken the fine detail away, the answer is a "
+    "coarse wavelength long before the correlation of the half maps is gone. Numbers of such a method are no FSC "
+    "resolution, and comparing them with a reported one needs a calibration.",
+    "- *The noise.* Here it is white, which suits every method. In real maps it is not: Veritem whitens it with the "
+    "spectrum of the halves' difference before anything is measured.",
+    "- *Steps.* ResMap's values are 0.5 Å apart, and where it finds nothing it writes 100.",
+)
+DIRECTION_REASONS = (
+    "Why they differ: the shell occupancies are the same curve; both use a soft cone of 17°. 3DFSC adds two voxels "
+    "to one axis before it transforms and leaves the frequencies as they were, so along that axis they are wrong by 2 "
+    "in 128, 1.6 %; the other two agree. Veritem takes off what the mask alone correlates, direction by direction. "
+    "Neither program says what chance makes of an isotropic map: Veritem draws 400 of them.",
+)
 
 
 # --- real maps ---------------------------------------------------------------------------------------------

@@ -110,8 +110,9 @@ def test_exhibits_come_out_the_same_again(generate: types.ModuleType, check: Any
     Three significant digits are shown; the last may differ by the rounding of sums on another processor.
     """
     stored = generate.exhibits.stored()[check.code]
-    for kind, specimen in (("sound", generate.exhibits.sound), ("faulty", generate.exhibits.FAULTS[check.code])):
-        again = generate.exhibits.exhibit(check.code, kind, specimen(), draw=False)
+    specimens = {"sound": generate.exhibits.sound_for(check.code), "faulty": generate.exhibits.FAULTS[check.code]()}
+    for kind, specimen in specimens.items():
+        again = generate.exhibits.exhibit(check.code, kind, specimen, draw=False)
         assert again["outcome"] == stored[kind]["outcome"]
         for (label, shown, _), (label_again, value, _) in zip(
             stored[kind]["quantities"], again["quantities"], strict=True

@@ -1,4 +1,4 @@
-"""The demonstration: a sound map of an invented protein, written as a depositor would hand it in."""
+"""The demonstration: a sound map of an invented protein and its half maps, as a depositor would hand them in."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ def write_demo_map(folder: str | Path, threads: int = 1) -> Path:
     truth = simulated.truth
     entry = folder / "demo.toml"
     entry.write_text(
-        "# A simulated map of an invented protein; demo_half_1.mrc, demo_half_2.mrc and demo.cif belong to it.\n"
+        "# A simulated map of an invented protein and its half maps; demo.cif is the model behind them.\n"
         'title = "Demonstration: a simulated C4 protein"\n'
         'map = "demo.mrc"\n'
+        'half_map_1 = "demo_half_1.mrc"\n'
+        'half_map_2 = "demo_half_2.mrc"\n'
         f"contour_level = {truth.contour_level:.4g}\n"
         f"resolution = {truth.resolution:.2f}\n"
         f"molecular_weight_kda = {truth.molecular_weight / 1e3:.1f}\n"
