@@ -18,6 +18,7 @@ from veritem.checks.level_1.fsc_significance import FscSignificance
 from veritem.checks.level_1.global_resolution import GlobalResolution
 from veritem.checks.level_1.local_directional_resolution import LocalDirectionalResolution
 from veritem.checks.level_1.local_fsc import LocalFsc
+from veritem.checks.level_1.monores import MonoRes
 from veritem.checks.level_1.resmap import ResMap
 from veritem.checks.level_1.shell_occupancy import ShellOccupancy
 from veritem.checks.level_f.half_map_forensics import HalfMapForensics
@@ -35,6 +36,7 @@ CHECKS: tuple[type[Check], ...] = (
     FscSignificance,
     LocalFsc,
     ResMap,
+    MonoRes,
     LocalDirectionalResolution,
     ShellOccupancy,
     DirectionalFsc,
