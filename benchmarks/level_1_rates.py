@@ -91,11 +91,11 @@ def usual_decay(model: AtomicModel, resolution: float, steepness: float = 0.25) 
 
 
 def shows_one_body(simulated: SimulatedMap, level: float) -> bool:
-    """Most of what the level shows is one body, of at least a quarter of the molecular volume; else nobody takes it."""
+    """Most of what the level shows is one body, of a quarter to three times the molecular volume."""
     bodies = label_components(simulated.density_map.data >= level)
     largest = int(bodies.sizes.max(initial=0))
     volume = simulated.truth.molecular_weight * VOLUME_PER_DALTON / simulated.density_map.voxel_volume
-    return largest > 0.5 * int(bodies.sizes.sum()) and largest > 0.25 * volume
+    return largest > 0.5 * int(bodies.sizes.sum()) and 0.25 * volume < largest < 3.0 * volume
 
 
 def weighted_by_fsc(simulated: SimulatedMap) -> SimulatedMap:
