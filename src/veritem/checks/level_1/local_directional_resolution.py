@@ -128,10 +128,11 @@ class LocalDirectionalResolution(Check):
 
     What a faulty reconstruction adds points the same way in all places. So each cube of 27 Å of the particle is turned
     at random, 999 times, and p is how often the mean pattern is then as strong. A warning needs p of at most 0.01 and
-    an anisotropy above 0.10. This takes the place of a simulation of isotropic half maps; on simulated isotropic pairs
-    it rejects no more often than it says, and it needs no model of the molecule. Cubes share windows and are not
-    independent; by how much is added up over all pairs of points and widens chance and intervals. Symmetric copies
-    count as one.
+    an anisotropy above 0.10. This takes the place of a simulation of isotropic half maps and needs no model of the
+    molecule; on simulated isotropic pairs small p are as rare as they should be. In particles of thousands of places p
+    finds anisotropies of half a percent, and some of those the faces of the box make, so that p alone is no warning.
+    Cubes share windows and are not independent; by how much is added up over all pairs of points and widens chance and
+    intervals. Symmetric copies count as one.
 
     Radial resolution is the mean over directions within 45° of the line from the centre of the box to the place,
     azimuthal the mean over those 70° and more away; what all places share is taken off first. Errors of the angles
