@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veritem.derived.half_maps import HalfPart
+from veritem.derived.half_maps import HalfPart, HalfTransforms
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.masks import EDGE_VOXELS, EDGE_WIDTH
 from veritem.derived.registry import derived
@@ -30,7 +30,7 @@ from veritem.numerics.shells import shell_frequencies
 
 NARROWEST_WINDOW = 25.0  # Å, diameter: some ten residues; in less, a spectrum is that of a few atoms
 RESOLUTIONS = 6.0  # the window is at least so many resolutions wide, at any frequency at least PERIODS periods
-PERIODS = 4.0
+PERIODS = 5.0
 COARSEST = 20.0  # Å: the first band
 # Noise is followed to here to count what it is given; finer than 15 Å, and room for the crossing to last.
 NOISE_TO = 1.0 / 7.0  # 1/Å
@@ -67,15 +67,17 @@ class LocalFscResolution(LocalResolution):
 def bands_for(resolution: float, limit: float) -> tuple[WindowedBand, ...]:
     """Bands from 20 Å on. resolution: Å, of the whole map. limit: 1/Å, beyond which the maps hold nothing."""
     diameter = max(NARROWEST_WINDOW, RESOLUTIONS * resolution)
-    return plan_bands(1.0 / COARSEST, limit, diameter, PERIODS, limit)
+    return plan_bands(1.0 / COARSEST, limit, diameter, PERIODS)
 
 
 @derived
-def local_fsc(half_part: HalfPart, seed: int, threads: int) -> LocalFscResolution:
+def local_fsc(half_part: HalfPart, half_transforms: HalfTransforms, seed: int, threads: int) -> LocalFscResolution:
     """The local resolution at FSC 0.143 and 0.5, and how often noise is given one."""
     part = half_part
     sums = shell_sums(to_host(part.first), to_host(part.second), part.shape)
-    limit = float(shell_frequencies(part.shape, part.pixel_size)[held_to(sums)])
+    whole = half_transforms
+    held = float(shell_frequencies(whole.shape, whole.pixel_size)[held_to(whole.sums)])
+    limit = min(held, 0.5 / part.pixel_size)
     bands = bands_for(part.resolution, limit)
     mask = raised_cosine_edge(-part.depth, max(EDGE_WIDTH, EDGE_VOXELS * part.pixel_size))
     percentiles: list[NDArray] = []

@@ -26,6 +26,10 @@ from veritem.numerics.fsc import THRESHOLD, ShellSums
 DIAMETER, HALF_WIDTH = 6.5, 1.6
 # Bands per half-width: a line drawn between bands further apart crosses a convex curve too late.
 STEPS = 3
+LEAST_FALL = 0.15  # half-widths
+# Where the power around a place is below this share of the whole map's noise, the band was filtered away there, and
+# what is left has leaked in from elsewhere.
+_STARVED = 0.1
 _TABLE = 4096  # entries of a radial gain
 
 # How far a voxel's curve has been followed.
@@ -36,8 +40,10 @@ _WAITING, _FOLLOWED, _CLOSED, _REFUSED = 0, 1, 2, 3
 class WindowedBand:
     """A band and the window in which its correlation is taken.
 
-    centre, half_width: 1/Å; the gain is cos²(pi/2 (f - centre) / half_width), 0 beyond, and 0 beyond `limit`.
+    centre, half_width: 1/Å; the gain is cos²(pi/2 (f - centre) / half_width), 0 beyond.
     window: Å, standard deviation of the Gaussian window.
+    limit: 1/Å, above the centre. The gain has come down to 0 there, faster than it rose if need be: a gain that is cut
+        rings over the whole map.
     """
 
     centre: float
@@ -48,13 +54,17 @@ class WindowedBand:
     def gain(self, frequency: NDArray) -> NDArray[np.float64]:
         """At any frequencies (1/Å)."""
         f = np.asarray(frequency, float)
-        offset = np.minimum(np.abs(f - self.centre) / self.half_width, 1.0)
-        return np.where(f <= self.limit, np.cos(0.5 * np.pi * offset) ** 2, 0.0)
+        offset = np.where(f < self.centre, self.centre - f, (f - self.centre) * self.half_width / self._upper)
+        return np.cos(0.5 * np.pi * np.minimum(offset / self.half_width, 1.0)) ** 2
+
+    @property
+    def _upper(self) -> float:
+        return min(self.half_width, self.limit - self.centre)
 
     @property
     def highest(self) -> float:
         """The frequency from which on there is no gain, 1/Å."""
-        return min(self.centre + self.half_width, self.limit)
+        return self.centre + self._upper
 
     def _weight(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         f = np.linspace(max(self.centre - self.half_width, 0.0), self.highest, 257)
@@ -71,6 +81,12 @@ class WindowedBand:
         """Variance of the same, 1/Å²."""
         f, w = self._weight()
         return float((w * (f - self.mean) ** 2).sum() / w.sum())
+
+    @property
+    def volume(self) -> float:
+        """Integral of the squared gain over frequency space, 1/Å³."""
+        f, w = self._weight()
+        return float(4.0 * np.pi * np.trapezoid(w, f))
 
     @property
     def reach(self) -> float:
@@ -122,26 +138,34 @@ def noise_amplitude(sums: ShellSums, smooth: int = 2) -> NDArray[np.float64]:
 
 
 def held_to(sums: ShellSums) -> int:
-    """The last shell in which the half maps hold anything: beyond it they were filtered away."""
+    """The last shell in which the half maps hold anything: beyond it they were filtered away.
+
+    sums: over the whole box; in a part that was cut out, what its faces spread hides the filter.
+    """
     power = (sums.power_1 + sums.power_2) / np.maximum(sums.counts, 1e-30)
     held = np.flatnonzero(power[1:] > 1e-10 * power[1:].max(initial=0.0))
     return int(held[-1]) + 1 if held.size else 1
 
 
-def plan_bands(first: float, last: float, diameter: float, periods: float, limit: float) -> tuple[WindowedBand, ...]:
-    """Bands from `first` to `last` (1/Å), a third of a half-width apart, each with its window.
+def plan_bands(first: float, limit: float, diameter: float, periods: float) -> tuple[WindowedBand, ...]:
+    """Bands from `first` (1/Å) on, a third of a half-width apart, each with its window.
 
-    diameter: Å, of the window; a band at frequency f has at least periods / f.
-    limit: 1/Å, beyond which the maps hold nothing.
+    limit: 1/Å, beyond which the maps hold nothing; the last band is centred 0.15 half-widths below, so that its gain
+        has some room to fall in. diameter: Å, of the window; a band at frequency f has at least periods / f.
     """
-    bands = []
+    bands: list[WindowedBand] = []
     centre = first
-    while centre <= last * (1 + 1e-9):
+    while True:
         wide = max(diameter, periods / centre)
         half_width = HALF_WIDTH / wide
-        bands.append(WindowedBand(float(centre), half_width, wide / DIAMETER, limit))
+        last = limit - LEAST_FALL * half_width
+        # A step that would end just short of the last centre is stretched to it.
+        if bands and last - centre < 0.5 * half_width / STEPS:
+            if last > bands[-1].centre:
+                bands.append(WindowedBand(float(last), half_width, wide / DIAMETER, limit))
+            return tuple(bands)
+        bands.append(WindowedBand(float(centre), half_width, wide / DIAMETER, max(limit, 1.1 * centre)))
         centre += half_width / STEPS
-    return tuple(bands)
 
 
 @dataclass(frozen=True)
@@ -197,6 +221,7 @@ def local_correlations(
     squared: Any = None
     # What the mask leaves of a window depends on the window alone, which is the same in most bands.
     spread: Any = None
+    total: Any = None
     spread_window = 0.0
     for band in bands:
         grid = _band_grid(band, shape, pixel_size)
@@ -219,14 +244,20 @@ def local_correlations(
         if spread is None or spread_window != band.window:
             spread_window = band.window
             if squared is None:
-                spread = xp.ones(target.shape, dtype=cross.dtype)
+                spread = total = xp.ones(target.shape, dtype=cross.dtype)
             else:
                 # Independent values behind a weighted mean: (sum of weights)² / sum of their squares; 1 in
                 # mid-particle.
                 narrow = [like(w, first) for w in _windows(band.window / np.sqrt(2.0), grid, shape, pixel_size, target)]
                 spread = xp.sqrt(_windowed(squared * squared, narrow))
-                spread /= xp.clip(_windowed(squared, windows), 1e-6, None)
-        rho = xp.where(power > 0, cross / xp.sqrt(xp.where(power > 0, power, 1.0)), 0.0)
+                total = xp.clip(_windowed(squared, windows), 1e-6, None)
+                spread /= total
+        scale = xp.sqrt(power)
+        if noise is not None:
+            # Voxel variance of white noise with |F|² = 1, in this band.
+            expected = band.volume * pixel_size**3 / float(np.prod(shape))
+            scale = xp.maximum(scale, total * (_STARVED * expected))
+        rho = xp.where(scale > 0, cross / xp.where(scale > 0, scale, 1.0), 0.0)
         yield rho, spread * band.null_deviation
 
 
@@ -331,7 +362,7 @@ class LocalCrossings:
 
     at_threshold, at_half: frequencies of 0.143 and 0.5. A curve that never falls to a level has `last` there.
     open_end: (voxels,) the curve is above 0.143 in the last band, so its resolution is `last` or better.
-    last: 1/Å, the frequency of the last band.
+    last: 1/Å, where the maps end.
     """
 
     at_threshold: NDArray[np.float32]
@@ -345,9 +376,11 @@ class CurveFollower:
 
     voxels: how many. threshold: the level that tells the resolution.
     lasting: a curve has fallen below a level when it is below in so many neighbouring bands (or to the last one).
+    returning: null deviations that a value above the level needs, after the curve fell below it, to be more than noise.
     significance: null deviations by which the correlation must stand above 0 in one band before a curve is followed.
     largest_deviation: the null deviation beyond which a band cannot tell where a curve falls. A voxel without
         significant correlation up to the first band that could tell, or whose curve falls before it, has no resolution.
+    begin_by: 1/Å; nor has one without it up to this frequency. Every further band would be a further chance.
     """
 
     def __init__(
@@ -356,10 +389,13 @@ class CurveFollower:
         threshold: float = THRESHOLD,
         lasting: int = STEPS + 1,
         largest_deviation: float = 0.15,
-        significance: float = 3.0,
+        significance: float = 4.0,
+        returning: float = 3.0,
+        begin_by: float = 0.1,
     ) -> None:
         self.threshold, self.lasting = threshold, lasting
         self.largest_deviation, self.significance = largest_deviation, significance
+        self.returning, self.begin_by = returning, begin_by
         self._state = np.full(voxels, _WAITING, np.int8)
         self._before = np.zeros(voxels, np.float32)
         self._crossing = np.full((2, voxels), np.nan, np.float32)
@@ -367,6 +403,7 @@ class CurveFollower:
         self._blind = np.zeros((2, voxels), np.bool_)
         self._frequencies: list[float] = []
         self._variances: list[float] = []
+        self._end = 0.0
 
     def add(self, band: WindowedBand, correlation: NDArray, deviation: NDArray) -> None:
         """The next higher band: (voxels,) correlation and its standard deviation where there is no signal."""
@@ -374,10 +411,12 @@ class CurveFollower:
         f_before = self._frequencies[-1] if self._frequencies else f
         _follow(
             correlation, deviation, f, f_before, self.threshold, self.lasting, self.largest_deviation,
-            self.significance, self._state, self._before, self._crossing, self._run, self._blind,
+            self.significance, self.returning, self.begin_by, self._state, self._before, self._crossing, self._run,
+            self._blind,
         )  # fmt: skip
         self._frequencies.append(f)
         self._variances.append(band.variance)
+        self._end = band.limit if np.isfinite(band.limit) else f
 
     def crossings(self, undo_width: bool = True) -> LocalCrossings:
         """The frequencies of both levels.
@@ -386,7 +425,7 @@ class CurveFollower:
         SSNR falls as exp(s f), a band of variance v sees exp(s² v / 2) too much of it, so the curve crosses later by
         -s v / 2. The slope is that between the levels 0.5 and 0.143 of the voxel's own curve.
         """
-        last = self._frequencies[-1]
+        last = self._end
         followed = (self._state == _FOLLOWED) | (self._state == _CLOSED)
         open_end = (self._state == _FOLLOWED) & (self._run[0] == 0)
         at = np.where(self._run > 0, self._crossing, np.float32(last))
@@ -404,15 +443,16 @@ def _slope(threshold: float) -> float:
 
 @njit(nogil=True, cache=True)
 def _follow(
-    correlation, deviation, f, f_before, threshold, lasting, largest, significance, state, before, crossing, run, blind
-):
+    correlation, deviation, f, f_before, threshold, lasting, largest, significance, returning, begin_by, state, before,
+    crossing, run, blind,
+):  # fmt: skip
     for v in range(correlation.size):
         if state[v] >= _CLOSED:
             continue
         rho = correlation[v]
         if state[v] == _WAITING:
             if rho <= significance * deviation[v]:
-                if deviation[v] <= largest:
+                if deviation[v] <= largest or f >= begin_by:
                     state[v] = _REFUSED
                 continue
             state[v] = _FOLLOWED
@@ -431,7 +471,7 @@ def _follow(
                     crossing[level, v] = f_from + max(share, 0.0) * (f - f_from)
                     blind[level, v] = deviation[v] > largest
                 run[level, v] += 1
-            else:
+            elif rho >= returning * deviation[v]:
                 run[level, v] = 0
         if run[0, v] >= lasting:
             state[v] = _CLOSED
