@@ -54,7 +54,7 @@ class LocalFsc(LocalResolutionCheck):
     curves cross too late, by 2 to 3 %. This is taken off with the slope of each voxel's own curve between 0.5 and
     0.143. On fields whose spectra are known the median is then right within 1 %, and single values scatter by 3 to
     6 % of the resolution. On the simulated pair on which programs are compared, local values have a rank correlation
-    of 0.90 with the expected ones, and 0.98 at FSC 0.5.
+    of 0.91 with those expected in the same windows without chance, and 0.98 at FSC 0.5.
 
     A curve that has fallen comes back only by a value three standard deviations of noise above 0. A voxel is not
     determinable where its correlation is not four of them above 0 in any band up to 10 Å, or up to the first whose
