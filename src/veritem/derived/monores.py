@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from veritem.derived.half_maps import HalfPart
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.registry import derived
-from veritem.errors import Inconclusive
+from veritem.derived.resmap import WhitenedPart
 from veritem.numerics.bands import Band
 from veritem.numerics.device import like, to_host
-from veritem.numerics.fourier import frequency_grid, irfftn
+from veritem.numerics.fourier import irfftn
 from veritem.numerics.monogenic import (
     Lengths,
     Shape,
@@ -27,7 +27,6 @@ from veritem.numerics.monogenic import (
     resolution_of_ratios,
     sample,
 )
-from veritem.numerics.shells import power, shell_frequencies, shell_means
 
 HALF_WIDTH = 0.13  # of a band, over its centre
 STEP = 1.1  # from one centre to the next
@@ -38,18 +37,19 @@ BETTER_THAN = 15.0  # Å: a noise voxel must not be given a resolution better th
 # The search begins at 17 Å, or at 3 times the resolution where that is coarser, up to 40 Å.
 COARSEST, COARSEST_RATIO, COARSEST_LIMIT = 17.0, 3.0, 40.0
 FINEST_RATIO = 0.85  # over the resolution
-LEAST_AMPLITUDE = 1e-5  # of the noise's largest radial amplitude: below, half maps were filtered and rounding is left
-OVERSAMPLING = 1.1  # of a band's grid over the band's upper edge
+OVERSAMPLING = 1.0  # of a band's grid over the band's upper edge
 COARSEST_PIXEL = 3.0  # Å
 SHARED_FROM = 11.0  # Å: coarser bands share a grid, so that one field of noise is followed through them
 # Volume of one independent value of the averaged squared amplitude, in wavelengths cubed; how many of them the
 # threshold of a band is taken from, as far as so many pairs of surrogates hold them.
 ELEMENT, ELEMENTS, MOST_PAIRS = 165.0, 50.0, 16
+STRIDE = 2  # where a box of half the edges holds enough noise, thresholds are taken from such
 REACH = 17.0  # Å from the particle: beyond, the part is tapered
 LEAST_NOISE = 0.25  # of the particle's: a place with less holds no noise to compare with
 NOISE_AVERAGE = 5.0  # Å, standard deviation: over which that is looked at
-# Values on uniform maps are correlated as exp(-r² / 4w²) with w of so many wavelengths.
-EXTENT = 0.75
+# Wavelengths. Values on uniform maps are correlated as exp(-r² / 4w²), w of 0.65 wavelengths, with a longer tail where
+# a spectrum has dips; with 1 the intervals are about as wide as values scatter from noise to noise.
+EXTENT = 1.0
 TINY = np.float32(1e-20)
 
 
@@ -79,14 +79,10 @@ class MonogenicResolution(LocalResolution):
 
 
 @derived
-def monores(half_part: HalfPart, seed: int, threads: int) -> MonogenicResolution:
-    """The finest wavelength at which the monogenic amplitude of the mean of the halves stands out from their noise.
-
-    Raises Inconclusive when the halves do not differ.
-    """
-    part = half_part
-    signal, noise, amplitude = whitened_halves(part)
-    bands = monogenic_bands(part, amplitude)
+def monores(half_part: HalfPart, whitened_part: WhitenedPart, seed: int, threads: int) -> MonogenicResolution:
+    """The finest wavelength at which the monogenic amplitude of the mean of the halves stands out from their noise."""
+    part, signal, noise = half_part, whitened_part.mean, whitened_part.noise
+    bands = monogenic_bands(part.resolution, whitened_part.held)
     centres = np.array([band.centre for band in bands])
     support = noise_support(noise, part, threads)
     rng = np.random.default_rng([seed, 0x1E])
@@ -101,13 +97,16 @@ def monores(half_part: HalfPart, seed: int, threads: int) -> MonogenicResolution
         if scale is None or shape != scale.shape:
             scale = Scale.of(part, support, shape, signal)
             signal_here, noise_here = (part_of_spectrum(t, part.shape, shape) for t in (signal, noise))
-            surrogates = []
-        if not surrogates or not shared:
-            pairs = np.ceil(0.5 * ELEMENTS * ELEMENT / (scale.volume * band.centre**3))
-            count = 2 * int(np.clip(pairs, 1, MOST_PAIRS))
-            surrogates = [random_phases(noise_here, shape, rng, threads) for _ in range(count)]
         around = scale.around(band, threads)
-        null = around.null(surrogates)
+        if shared:
+            if not surrogates:
+                surrogates = scale.surrogates(noise_here, band, rng, threads)
+            null = around.null(surrogates)
+        else:
+            smaller = _smaller(part, band)
+            box = scale if smaller is None else Scale.filled(part, smaller, signal)
+            spectrum = noise_here if smaller is None else part_of_spectrum(noise, part.shape, smaller, STRIDE)
+            null = box.around(band, threads).null(box.surrogates(spectrum, band, rng, threads))
         limit = float(np.quantile(null, 1.0 - SIGNIFICANCE))
         noise_alone[j] = np.sqrt(np.median(null) / limit)
         if shared:
@@ -121,7 +120,7 @@ def monores(half_part: HalfPart, seed: int, threads: int) -> MonogenicResolution
     known = np.isfinite(resolution)
     middle = float(np.median(resolution[known])) if known.any() else part.resolution
     false_rate = float(np.mean(resolution_of_ratios(np.stack(false), centres[: len(false)]) < BETTER_THAN))
-    percentiles = np.percentile(ratios, [5.0, 50.0, 95.0], axis=1).T if part.index.size else np.zeros((len(bands), 3))
+    percentiles = np.percentile(ratios, [5.0, 50.0, 95.0], axis=1).T.astype(np.float64)
     return MonogenicResolution(
         resolution=resolution,
         part=part,
@@ -157,6 +156,20 @@ class Scale:
         inside = np.flatnonzero(weight)
         volume = inside.size * float(np.prod(lengths)) / weight.size
         return Scale(shape, lengths, like(weight, reference), inside, volume)
+
+    @staticmethod
+    def filled(part: HalfPart, shape: Shape, reference: Any) -> Scale:
+        """A box of 1 / STRIDE of the part's edges, with noise everywhere."""
+        nz, ny, nx = _lengths(part)
+        lengths = (nz / STRIDE, ny / STRIDE, nx / STRIDE)
+        weight = like(np.ones(shape, np.float32), reference)
+        return Scale(shape, lengths, weight, np.arange(int(np.prod(shape))), float(np.prod(lengths)))
+
+    def surrogates(self, spectrum: Any, band: Band, rng: np.random.Generator, threads: int) -> list[Any]:
+        """As many fields of noise, an even number, as hold `ELEMENTS` independent values."""
+        pairs = np.ceil(0.5 * ELEMENTS * ELEMENT / (self.volume * band.centre**3))
+        count = 2 * int(np.clip(pairs, 1, MOST_PAIRS))
+        return [random_phases(spectrum, self.shape, rng, threads) for _ in range(count)]
 
     def around(self, band: Band, threads: int) -> Around:
         coarse = band_shape(self.lengths, self.shape, 0.5 / COARSEST_PIXEL, 1.0, WINDOW / (2.0 * band.centre))
@@ -208,43 +221,13 @@ class Around:
         return np.concatenate(found)
 
 
-def whitened_halves(part: HalfPart) -> tuple[Any, Any, NDArray[np.float64]]:
-    """Half the sum and half the difference of the halves, both over the radial amplitude of the difference.
-
-    Whatever radial filter the halves went through together falls out. The sum holds as much noise as the difference.
-    Returns two half-complex transforms and the amplitude per shell.
-    """
-    half = np.float32(0.5)
-    signal, noise = (part.first + part.second) * half, (part.first - part.second) * half
-    mean, _, _ = shell_means(power(to_host(noise)), part.shape)
-    mean[0] = mean[1]
-    smooth = np.convolve(np.pad(mean, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
-    amplitude = np.sqrt(smooth)
-    largest = float(amplitude.max())
-    total = float(np.mean(power(to_host(signal)), dtype=np.float64))
-    if largest**2 <= 1e-10 * total:
-        raise Inconclusive(
-            "The half maps do not differ around the particle: there is no noise that their signal could be compared "
-            "with. Half maps come from separate halves of the particles."
-        )
-    floor = np.maximum(amplitude, 1e-3 * LEAST_AMPLITUDE * largest)
-    grid = frequency_grid(part.shape, part.pixel_size)
-    gain = like(
-        (1.0 / np.interp(grid, shell_frequencies(part.shape, part.pixel_size), floor)).astype(np.float32), noise
-    )
-    return signal * gain, noise * gain, amplitude
-
-
-def monogenic_bands(part: HalfPart, amplitude: NDArray) -> tuple[Band, ...]:
+def monogenic_bands(resolution: float, held: float) -> tuple[Band, ...]:
     """Bands from coarse to fine, `STEP` apart; the last lies at the finest resolution that is searched.
 
-    amplitude: of the noise per shell; no band lies where half maps were filtered away.
+    resolution: of the part, Å. held: Å, beyond which the half maps hold nothing.
     """
-    frequency = shell_frequencies(part.shape, part.pixel_size)
-    gone = np.flatnonzero(amplitude < LEAST_AMPLITUDE * amplitude.max())
-    held = frequency[gone[0]] if gone.size else np.inf
-    finest = min(1.0 / max(FINEST_RATIO * part.resolution, 2.0 * part.pixel_size), held)
-    coarsest = 1.0 / float(np.clip(COARSEST_RATIO * part.resolution, COARSEST, COARSEST_LIMIT))
+    finest = 1.0 / max(FINEST_RATIO * resolution, held)
+    coarsest = 1.0 / float(np.clip(COARSEST_RATIO * resolution, COARSEST, COARSEST_LIMIT))
     count = max(int(np.ceil(np.log(finest / coarsest) / np.log(STEP))), 1) + 1
     centres = np.geomspace(coarsest, max(finest, STEP * coarsest), count)
     return tuple(Band(float(c), HALF_WIDTH * float(c)) for c in centres)
@@ -264,6 +247,16 @@ def noise_support(noise: Any, part: HalfPart, threads: int) -> NDArray[np.float3
 def _lengths(part: HalfPart) -> Lengths:
     nz, ny, nx = part.shape
     return nz * part.pixel_size, ny * part.pixel_size, nx * part.pixel_size
+
+
+def _smaller(part: HalfPart, band: Band) -> Shape | None:
+    """The grid of a box of 1 / STRIDE of the part's edges, if one pair of fields in it holds enough noise."""
+    nz, ny, nx = (length / STRIDE for length in _lengths(part))
+    if 2.0 * nz * ny * nx * band.centre**3 < ELEMENTS * ELEMENT:
+        return None
+    z, y, x = part.shape
+    limit = (z // STRIDE, y // STRIDE, x // STRIDE)
+    return band_shape((nz, ny, nx), limit, (1.0 + HALF_WIDTH) * band.centre, OVERSAMPLING, COARSEST_PIXEL)
 
 
 def _grid(part: HalfPart, centre: float) -> Shape:

@@ -34,23 +34,30 @@ def band_shape(lengths: Lengths, finest: Shape, top: float, oversampling: float,
     return sizes[0], sizes[1], sizes[2]
 
 
-def part_of_spectrum(transform: Any, shape: Shape, goal: Shape) -> Any:
-    """The half-complex transform of a map of `shape` on a coarser grid over the same box, grey values kept.
+def part_of_spectrum(transform: Any, shape: Shape, goal: Shape, stride: int = 1) -> Any:
+    """A half-complex transform on another grid, amplitudes per voxel kept.
 
-    Planes at the Nyquist frequency of a coarser axis are left at zero: their partners are not on both grids.
+    transform: of a map of `shape`. stride 1: the same map on a coarser grid `goal` over the same box, grey values kept.
+    stride m: every m-th coefficient; of noise that is noise of the same spectrum in a box of 1 / m of the edges, whose
+    grid is `goal`.
+    Planes at the Nyquist frequency of a coarser axis, and what the source does not reach, are zero.
     """
+    if goal == shape and stride == 1:
+        return transform
     xp = namespace(transform)
     result = transform
     for axis, (n, m) in enumerate(zip(shape, goal, strict=True)):
-        if n == m:
+        if n == m and stride == 1:
             continue
         own = np.arange(m // 2 + 1) if axis == 2 else np.rint(np.fft.fftfreq(m, 1.0 / m)).astype(np.int64)
-        void = 2 * np.abs(own) == m
-        result = xp.take(result, like(own if axis == 2 else own % n, result), axis=axis)
+        void = (2 * np.abs(own) == m) | (2 * stride * np.abs(own) >= n)
+        taken = np.where(void, 0, own * stride)
+        result = xp.take(result, like(taken if axis == 2 else taken % n, result), axis=axis)
         if void.any():
             keep = (~void).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
             result = result * like(keep, result)
-    return result if goal == shape else result * float(np.prod(goal) / np.prod(shape))
+    # Noise in a smaller box has smaller coefficients: the root of the ratio of the numbers of voxels.
+    return result * float((np.prod(goal) / np.prod(shape)) ** (1.0 if stride == 1 else 0.5))
 
 
 def frequencies(shape: Shape, lengths: Lengths) -> tuple[NDArray, NDArray, NDArray]:
