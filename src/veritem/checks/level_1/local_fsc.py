@@ -66,7 +66,8 @@ class LocalFsc(LocalResolutionCheck):
     of a part that is blurred to twice the resolution looks much sharper, by chance. Half maps that were low-passed
     by a steep filter before their noise was added, as only simulations are, give values that are a sixth too fine at
     a cut-off of 6 Å and a tenth at 3 Å. Masks that were applied to both half maps, and noise that both share, count as
-    agreement. Patches smaller than the window are chance.
+    agreement. Patches smaller than the window are chance, and within a window of a symmetry axis, where the noise
+    repeats itself, chance is larger than reckoned.
     """
 
     code = "1.c"
