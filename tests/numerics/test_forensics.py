@@ -173,21 +173,21 @@ def test_what_bounds_the_noise_is_told(kind):
 def test_flatness_tells_gaussian_from_peaked_noise_of_any_strength():
     """One Gaussian |d| / sigma has the variance 1 - 2/pi, of which 1 - 3/pi is left after dividing by the sigma found.
 
-    A third of the strength on one side changes nothing, since it is taken in bins; Laplace noise has 0.707.
+    A third of the strength outside changes nothing, since it is taken in bins; Laplace noise has 0.707.
     """
     shape = (48, 48, 48)
     distance = centred_radius(shape) - 10
     strength = np.where(centred_radius(shape) > 20, 0.33, 1.0).astype(np.float32)
-    rng = np.random.default_rng(4)
-    profile = noise_profile(white(shape, 1) * strength, white(shape, 2) * strength, distance, 1.0)
-    found = flatness(profile, 2.0)
+    found = flatness(noise_profile(white(shape, 1) * strength, white(shape, 2) * strength, distance, 1.0), 2.0, np.inf)
     assert found is not None
     value, voxels = found
     # The small-sample bias in bins of 60 voxels and more is below 1 / (4 * 60).
     assert value == pytest.approx(GAUSSIAN_FLATNESS, abs=4 * np.sqrt((1 - 3 / np.pi) / voxels) + 0.001)
-    peaked = rng.laplace(size=shape).astype(np.float32)
-    value, _ = flatness(noise_profile(peaked, np.zeros(shape, np.float32), distance, 1.0), 2.0)
+    peaked = np.random.default_rng(4).laplace(size=shape).astype(np.float32)
+    nothing = np.zeros(shape, np.float32)
+    value, _ = flatness(noise_profile(peaked, nothing, distance, 1.0), 2.0, np.inf)
     assert value == pytest.approx(np.sqrt(0.5), abs=0.01)
+    assert flatness(noise_profile(nothing, nothing, distance, 1.0), 2.0, np.inf) is None
 
 
 @pytest.mark.parametrize("planted", [1.0, 2.0])

@@ -46,7 +46,9 @@ COARSEST_OVERLAY, FINEST_OVERLAY = 40.0, 6.0  # Å: the band in which halves are
 OVERLAY_OF_RESOLUTION = 1.6  # and no finer than so many times the resolution
 SURE_OVERLAY = 0.85  # no other orientation could be better by what it takes to be named
 NAMED_BY = 0.15  # correlation that another orientation must gain
-AGREES, FAR_ABOVE_CHANCE = 0.35, 0.2  # correlations; the best of all shifts and orientations of noise is below 0.1
+AGREES, FAR_ABOVE_CHANCE = 0.35, 0.2  # correlations
+ALIKE = 0.6  # correlation of the map with a half over that with the other; its own noise alone gives 0.4
+LARGEST_BY_CHANCE = 7.0  # standard errors; the best of all shifts and orientations of noise is below 5.5
 COARSEST_NOISE = 20.0  # Å: below, halos and solvent structure are no noise
 GAIN_ABOVE = 12.0  # Å: the scale of the greys is compared in coarser detail than this
 FILTER_BINS = 16
@@ -78,7 +80,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Lay:
-    """How two maps overlay. as_they_are: correlation. orientation, best: of the 48, the best and its correlation.
+    """How two maps overlay. as_they_are: correlation. orientation, best: of the 48, the one that is surely better, else
+    to leave it, and its correlation.
 
     sign: -1 where the contrast of the second is inverted. error: standard error of a correlation of 0.
     shift: (z, y, x) voxels of the map, coarsely: the second sits so far off the first.
@@ -93,11 +96,7 @@ class Lay:
 
     @property
     def reoriented(self) -> bool:
-        return self.best > self.as_they_are + NAMED_BY and self.best > FAR_ABOVE_CHANCE
-
-    @property
-    def agrees(self) -> bool:
-        return self.as_they_are > AGREES and not self.reoriented
+        return self.orientation != IDENTITY
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +163,7 @@ class HalfMapEvidence:
         """
         with_map = sorted((self.first_with_map.best, self.second_with_map.best))
         alike = with_map[0] / with_map[1] if with_map[1] > AGREES else 0.0
-        return max(self.halves.best, alike)
+        return max(self.halves.best, alike if alike > ALIKE else 0.0)
 
     @property
     def map_agreement(self) -> float:
@@ -221,6 +220,7 @@ def half_map_evidence(
         mask_distance,
         reported_resolution,
         max((1.05 / e.frequency for e in ends if e is not None), default=0.0),
+        order,
         threads,
     )
     distinct = _distinct(whole.cross, whole.power_1, whole.power_2, whole.counts)
@@ -300,7 +300,7 @@ def half_map_evidence(
             if not rest.known or not rest.significant:
                 break
             correction = correction + rest.at(frequency)
-            filters = rest.after(frequency[use], (exact + correction - rest.at(frequency))[use], filters.scale)
+            filters = rest.after(frequency[use], (exact + correction - rest.at(frequency))[use])
         log_ratio = filters.at(frequency)
         ratio = halves.sign * np.exp(-log_ratio)
         del cube
@@ -315,7 +315,10 @@ def half_map_evidence(
     band_share = float((spectrum.counts * use).sum() / spectrum.counts.sum())
     profile = noise_profile(first_white, second_white, mask_distance, pixel_size)
     noise_at = noise_shape(profile)
-    peaked = flatness(profile, CLEAR)
+    difference = first_white - second_white
+    # Where a mask of the particle ends the noise, only what is well inside is left to look at.
+    masked = noise_at is not None and particle_shaped(noise_at)
+    peaked = flatness(profile, -np.inf, -pixel_size) if masked else flatness(profile, CLEAR, np.inf)
     follows = noise_by_signal(first_white, second_white, mask_distance)
     evidence = replace(
         evidence,
@@ -327,12 +330,13 @@ def half_map_evidence(
         by_signal=None
         if follows is None
         else Estimate(follows[0], follows[0] * 2.0 / float(np.sqrt(max(follows[1] * band_share / order, 1.0)))),
-        difference=_central_slices(first_white - second_white),
+        difference=_central_slices(difference),
     )
     mean = half_transforms.first + scaled_transform(second, ratio, shape)
     against = shell_sums(mean, map_transform, shape)
+    del difference
     radius = None if noise_at is None else noise_at.radius
-    if noise_at is None or not particle_shaped(noise_at):
+    if not masked:
         evidence = replace(evidence, solvent_ratio=_solvent_ratio(profile, radius, band_share, order))
         evidence = _solvent(
             evidence,
@@ -397,6 +401,7 @@ def _overlays(
     distance: NDArray[np.float32],
     reported: float | None,
     filtered: float,
+    order: int,
     threads: int,
 ) -> tuple[Lay, Lay, Lay]:
     """First and second half, map and first half, map and second half. filtered: Å, where either half ends."""
@@ -416,15 +421,18 @@ def _overlays(
         overlay = Overlay(cubes[a], cubes[b], exact, finest, COARSEST_OVERLAY, threads)
         score, shift = overlay.score()
         orientation, best = (IDENTITY, score) if abs(score) > SURE_OVERLAY else overlay.best()
-        sign = -1 if best < 0 and abs(best) > FAR_ABOVE_CHANCE else 1
+        error = float(np.sqrt(order / max(overlay.coefficients, 1.0)))
+        chance = max(FAR_ABOVE_CHANCE, LARGEST_BY_CHANCE * error)
+        turned = abs(best) > abs(score) + NAMED_BY and abs(best) > chance
+        decisive = best if turned else score
         voxels = tuple(-s * exact / pixel_size for s in shift)
         found.append(
             Lay(
                 abs(score),
-                orientation,
-                abs(best),
-                sign,
-                1.0 / float(np.sqrt(max(overlay.coefficients, 1.0))),
+                orientation if turned else IDENTITY,
+                abs(decisive),
+                -1 if decisive < 0 and abs(decisive) > chance else 1,
+                error,
                 (voxels[0], voxels[1], voxels[2]),
             )
         )
@@ -475,11 +483,15 @@ class _Filters:
             return np.zeros(len(frequency))
         return np.clip(np.interp(frequency, self.frequency, self.log_ratio), -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
 
-    def after(self, frequency: NDArray, log_ratio: NDArray, scale: Estimate | None) -> _Filters:
+    def after(self, frequency: NDArray, log_ratio: NDArray) -> _Filters:
         """The ratio when these were measured on halves made alike by `log_ratio` at each `frequency`."""
         half = 0.5 * (self.frequency[1] - self.frequency[0])
         means = [float(np.mean(log_ratio[np.abs(frequency - f) <= half])) for f in self.frequency]
-        return _Filters(self.frequency, self.log_ratio + np.array(means), self.error, scale)
+        total = self.log_ratio + np.array(means)
+        coarse = self.frequency <= max(1 / GAIN_ABOVE, self.frequency[1])
+        weight = 1.0 / self.error[coarse] ** 2
+        scale = float(np.exp((weight * total[coarse]).sum() / weight.sum()))
+        return _Filters(self.frequency, total, self.error, Estimate(scale, scale / float(np.sqrt(weight.sum()))))
 
     @property
     def b_factor(self) -> Estimate | None:
@@ -599,13 +611,12 @@ def _solvent(
     use = (frequency >= low) & (frequency < top) & curve
     flat = weighed_volume(map_transform, _flattening(against.power_2, use), shape, threads)
     everywhere = float((flat**2).mean(dtype=np.float64))
-    # Of Gaussian noise 1.6 % lie within 0.02 standard deviations; where a mask removed it, all do.
     inside = flat[window > 0.5]
     around = float((inside**2).mean(dtype=np.float64))
-    empty = float(np.mean(np.abs(inside) < 0.02 * np.sqrt(around)))
+    uneven = robust_scale(inside)[1] < 0.8 * float(np.sqrt(around))
     flat *= window
     chosen = use & (frequency >= low + 2 * frequency[1]) & (frequency < top - 2 * frequency[1])
-    if around < 0.1 * everywhere or empty > 0.05 or chosen.sum() < 3:
+    if around < 0.1 * everywhere or uneven or chosen.sum() < 3:
         # The map is masked: it has no noise here, or not everywhere.
         return evidence
     whole = rfftn(flat, threads)

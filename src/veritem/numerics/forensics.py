@@ -282,6 +282,12 @@ class NoiseProfile:
         """Of the difference, per bin; NaN where there are no voxels."""
         return np.where(self.counts > 0, self.difference / np.maximum(self.counts, 1.0), np.nan)
 
+    @property
+    def level(self) -> float:
+        """Variance of the difference inside the particle."""
+        inside = self.distance < 0
+        return float(self.difference[:, inside].sum() / max(self.counts[:, inside].sum(), 1.0))
+
 
 def noise_profile(
     first: NDArray[np.float32], second: NDArray[np.float32], distance: NDArray[np.float32], pixel_size: float
@@ -327,9 +333,7 @@ def noise_shape(profile: NoiseProfile, least: int = 30) -> NoiseShape | None:
 
     least: voxels of a bin that is looked at.
     """
-    inside = profile.distance < 0
-    counts = profile.counts
-    level = float(profile.difference[:, inside].sum() / max(counts[:, inside].sum(), 1.0))
+    counts, level = profile.counts, profile.level
     if not level > 0:
         return None
     # The two bins at the particle's edge are no evidence: a mask may begin to fade there, or not yet.
@@ -368,30 +372,29 @@ def _fall(x: NDArray, y: NDArray, known: NDArray, level: float = 0.25) -> float 
 GAUSSIAN_FLATNESS = float(np.sqrt(2.0 / np.pi))
 
 
-def flatness(profile: NoiseProfile, beyond: float, least: int = 60, faint: float = 0.003) -> tuple[float, float] | None:
+def flatness(profile: NoiseProfile, low: float, high: float, least: int = 60) -> tuple[float, float] | None:
     """Mean |d| over root mean d² of the halves' difference, bin by bin, and the voxels behind it.
 
-    0.798 for Gaussian noise, less where a few places hold most of it. beyond: Å from the particle.
-    faint: of the particle's noise variance; bins with less hold none.
+    0.798 for Gaussian noise, less where a few places hold most of it. In bins of place, noise may change its strength
+    with the distance from particle and box centre. low, high: Å from the particle, between which bins count.
+    least: voxels of a bin. None where there is no noise.
     Geary, Biometrika 28 (1936) 295, doi:10.1093/biomet/28.3-4.295.
     """
-    inside = profile.distance < 0
-    level = float(profile.difference[:, inside].sum() / max(profile.counts[:, inside].sum(), 1.0))
-    use = (profile.counts >= least) & (profile.distance > beyond)[None, :]
-    use &= profile.difference > faint * level * profile.counts
-    # At the edge of a mask a bin holds noise of many strengths, which looks like peaked noise.
-    variance = np.pad(
-        np.where(profile.counts >= least, profile.variance, np.nan), ((0, 0), (1, 1)), constant_values=np.nan
-    )
-    here = variance[:, 1:-1]
-    for near in (variance[:, :-2], variance[:, 2:]):
-        use &= ~(np.isfinite(near) & ((here > 2.0 * near) | (near > 2.0 * here)))
+    use = (profile.counts >= least) & ((profile.distance > low) & (profile.distance < high))[None, :]
+    use &= profile.difference > 0.003 * profile.level * profile.counts
+    if high > 0:
+        # At the edge of a mask a bin holds noise of many strengths, which looks like peaked noise.
+        variance = np.pad(
+            np.where(profile.counts >= least, profile.variance, np.nan), ((0, 0), (1, 1)), constant_values=np.nan
+        )
+        here = variance[:, 1:-1]
+        for near in (variance[:, :-2], variance[:, 2:]):
+            use &= ~(np.isfinite(near) & ((here > 2.0 * near) | (near > 2.0 * here)))
     voxels = float(profile.counts[use].sum())
-    if voxels == 0:
+    if voxels < 1000:
         return None
     counts = profile.counts[use]
-    mean = profile.absolute[use] / counts
-    root = np.sqrt(profile.difference[use] / counts)
+    mean, root = profile.absolute[use] / counts, np.sqrt(profile.difference[use] / counts)
     return float((counts * mean / root).sum() / voxels), voxels
 
 
@@ -470,7 +473,7 @@ def describe_orientation(orientation: Orientation) -> str:
 def coarse_cube(
     transform: NDArray, shape: Shape, pixel_size: float, coarse_pixel: float, radius: float
 ) -> tuple[NDArray[np.float32], float]:
-    """The middle of a map on a coarse grid, in a soft sphere.
+    """The middle of a map on a coarse grid, in a soft sphere, with a flat spectrum.
 
     coarse_pixel: Å, aimed at. radius: Å of the sphere; the cube just holds it and its edge of four voxels.
     Returns the cube (odd edges, so that it has a middle voxel) and its pixel size along the longest axis.
@@ -480,6 +483,17 @@ def coarse_cube(
     half = [m // 2 for m in small]
     rows = [np.r_[0 : h + 1, n - h : n] for h, n in zip(half[:2], shape[:2], strict=True)]
     cropped = transform[np.ix_(rows[0], rows[1], np.arange(half[2] + 1))]
+    # Flat spectra first: the sphere's edge would spread what is strong, coarse signal or sharpened noise, over all.
+    steps = [n * pixel_size for n in shape]
+    k = [np.r_[0 : h + 1, -h:0] / step for h, step in zip(half[:2], steps[:2], strict=True)]
+    kx = np.arange(half[2] + 1) / steps[2]
+    f = np.sqrt(k[0][:, None, None] ** 2 + k[1][None, :, None] ** 2 + kx**2)
+    shell = np.rint(f * max(steps)).astype(np.int64).ravel()
+    power = np.abs(cropped.ravel()) ** 2
+    mean = np.bincount(shell, power) / np.maximum(np.bincount(shell), 1)
+    flat = np.where(mean > 0, 1.0 / np.sqrt(np.maximum(mean, 1e-300)), 0.0)
+    flat[:2] = flat[min(2, len(flat) - 1)]
+    cropped = (cropped.ravel() * flat[shell]).reshape(cropped.shape).astype(np.complex64)
     data = irfftn(cropped, (small[0], small[1], small[2]))
     exact = max(n * pixel_size / m for n, m in zip(shape, small, strict=True))
     reach = int(np.ceil(radius / exact)) + 4

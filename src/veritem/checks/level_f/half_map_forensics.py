@@ -229,6 +229,7 @@ class HalfMapForensics(Check):
             text="The halves are on one scale of greys",
             at_least=SCALES[0],
             at_most=SCALES[1],
+            rule="interval",
             because="Halves of one reconstruction differ in scale by a few percent; their plain mean is right only "
             "then",
             warning="The halves are on different scales: the greys of the second over those of the first are {value}; "
@@ -791,8 +792,7 @@ def _profile_figure(m: HalfMapForensicsMeasurement) -> CurveFigure:
     e = m.evidence
     assert e.profile is not None
     p = e.profile
-    inside = p.distance < 0
-    level = float(p.difference[:, inside].sum() / max(p.counts[:, inside].sum(), 1.0))
+    level = p.level
     counts = p.counts.sum(axis=0)
     use = counts >= 100
 
