@@ -54,10 +54,10 @@ class MonoRes(LocalResolutionCheck):
     the wavelength, not in one of 20 Å, which at 17 Å would hold one independent value.
 
     A place passes while its signal has more than about 0.6 times the power of the noise in the mean of the halves; an
-    FSC of 0.143 asks for a third, so the median is a little coarser than the resolution at that FSC. On 57
-    uniform simulated pairs it was 1.04 times that (1.01 to 1.10) at 2.5 to 4.5 Å, and 1.13 times (1.07 to 1.21) at 4.5 to 8 Å, where a protein's spectrum is
-    flatter. At 2.5 to 4.5 Å, 90 % of the values of a uniform map lie between 0.93 and 1.24 times its resolution: that
-    is the scatter of the method, and no sign of parts that differ.
+    FSC of 0.143 asks for a third, so the median is a little coarser than the resolution at that FSC. On 57 uniform
+    simulated pairs it was 1.04 times that (1.01 to 1.10) at 2.5 to 4.5 Å, and 1.13 times (1.07 to 1.21) at 4.5 to
+    8 Å, where a protein's spectrum is flatter. At 2.5 to 4.5 Å, 90 % of the values of a uniform map lie between 0.93
+    and 1.24 times its resolution: that is the scatter of the method, and no sign of parts that differ.
 
     Misleads when a sharply resolved part lies next to a blurred one: within about two wavelengths of the border the
     blurred one takes on better values. Where the signal ends abruptly, as after a steep low-pass filter, values are up
