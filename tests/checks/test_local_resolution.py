@@ -107,6 +107,18 @@ def test_a_particle_smaller_than_eight_cubes_is_undecided():
     wide = LocalResolution(values.resolution, values.part, 30.0, 2.0, 15.0)
     with pytest.raises(Inconclusive, match="cubes"):
         measured(wide, 4.0)
+    values.resolution[:] = np.nan
+    with pytest.raises(Inconclusive, match="cubes"):
+        measured(wide, 4.0)
+
+
+def test_values_that_are_all_alike_lie_inside_their_interval():
+    values = local(4.0, np.random.default_rng(1))
+    values.resolution[:] = 3.3
+    _, m, _ = measured(values, 4.0)
+    for quantity in (m.median, m.finest, m.coarsest):
+        low, high = quantity.interval
+        assert low <= quantity.value <= high
 
 
 def test_figures_and_map_hold_the_values_where_they_belong():

@@ -77,9 +77,10 @@ class LocalResolutionCheck(Check):
         edge = BLOCK * local.window
         labels = block_labels(local.part.positions()[known], edge) if known.any() else np.zeros(0, np.int64)
         blocks = int(labels.max()) + 1 if labels.size else 0
-        if blocks < LEAST_BLOCKS and share >= LEAST_DETERMINABLE:
+        whole = int(block_labels(local.part.positions(), edge).max()) + 1 if known.size else 0
+        if whole < LEAST_BLOCKS:
             raise Inconclusive(
-                f"The particle fills {blocks} cubes of {edge:.0f} Å; {LEAST_BLOCKS} are needed for quantiles of the "
+                f"The particle fills {whole} cubes of {edge:.0f} Å; {LEAST_BLOCKS} are needed for quantiles of the "
                 "local resolution with intervals."
             )
         rng = np.random.default_rng([seed, 0x10C])
@@ -93,6 +94,8 @@ class LocalResolutionCheck(Check):
             value = float(np.quantile(values, quantile))
             draws = bootstrap_quantile(values, labels, quantile, rng, block_inflation(edge, local.window))
             low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
+            # Where many values are equal, as at the end of a search, the histogram's quantile lies a bin beside them.
+            low, high = min(low, value), max(high, value)
             found[name] = Quantity(
                 label=label,
                 value=value,
