@@ -433,7 +433,7 @@ class HalfMapForensics(Check):
             noise_correlation=_estimated(
                 "Correlation of the halves' noise around the particle",
                 e.noise_correlation,
-                note=f"in detail finer than 8 Å, over {format_number(round(e.solvent_voxels))} voxels"
+                note=f"in the finest detail, over {format_number(round(e.solvent_voxels))} voxels"
                 if e.noise_correlation
                 else "too little noise around the particle",
             ),
@@ -535,6 +535,8 @@ class HalfMapForensics(Check):
             text = "The half maps overlay each other and the map, and nothing was found to have been done to them"
             if correlation.value is not None:
                 text += f"; their noise correlates by {correlation.text()}"
+            elif m.undecided:
+                text += "; whether they share noise could not be told"
             return text + "."
         named = [_named(key, m) for key in found]
         return f"Found: {'; '.join(named)}."
