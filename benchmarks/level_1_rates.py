@@ -166,9 +166,9 @@ def judged(
     return Runner(make_plan(checks or half_map_checks(), values), values, dict.fromkeys(values, "")).run()
 
 
-def run(pairs: int, models: list[Path], part: tuple[int, int]) -> None:
-    CHECKPOINT.parent.mkdir(exist_ok=True)
-    done = {json.loads(line)["pair"] for line in CHECKPOINT.open()} if CHECKPOINT.exists() else set()
+def run(pairs: int, models: list[Path], part: tuple[int, int], checkpoint: Path) -> None:
+    checkpoint.parent.mkdir(exist_ok=True)
+    done = {json.loads(line)["pair"] for line in checkpoint.open()} if checkpoint.exists() else set()
     for index in range(part[0], pairs, part[1]):
         if index in done:
             continue
@@ -191,7 +191,7 @@ def run(pairs: int, models: list[Path], part: tuple[int, int]) -> None:
                 for r in results
             },
         }
-        with CHECKPOINT.open("a") as stream:
+        with checkpoint.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
         print(
             f"{index}: {line['box']}³ at {line['pixel_size']} Å, {line['resolution']} Å, {line['cpu']} CPU s",
@@ -200,9 +200,9 @@ def run(pairs: int, models: list[Path], part: tuple[int, int]) -> None:
         )
 
 
-def summarise() -> None:
+def summarise(checkpoint: Path) -> None:
     """Merge the rates into those of the other checks; a check that failed anywhere is told and keeps its old rate."""
-    lines = [json.loads(line) for line in CHECKPOINT.open()]
+    lines = [json.loads(line) for line in checkpoint.open()]
     content = json.loads(RATES.read_text()) if RATES.exists() else {"checks": {}}
     for code in sorted({code for line in lines for code in line["checks"]}):
         found = [line["checks"][code] for line in lines if code in line["checks"]]
@@ -246,12 +246,13 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="folder of PDB or mmCIF files")
     parser.add_argument("--part", type=int, default=0, help="which of the processes that share the work, from 0")
     parser.add_argument("--of", type=int, default=1, help="how many processes share it")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="another file for trials")
     parser.add_argument("--summary", action="store_true", help="write the rates into the package")
     arguments = parser.parse_args()
     if arguments.summary:
-        summarise()
+        summarise(arguments.checkpoint)
     else:
-        run(arguments.pairs, known_models(arguments.models), (arguments.part, arguments.of))
+        run(arguments.pairs, known_models(arguments.models), (arguments.part, arguments.of), arguments.checkpoint)
 
 
 if __name__ == "__main__":

@@ -322,9 +322,9 @@ KINDS = {
 }
 
 
-def run(seeds: int, kinds: list[str], part: tuple[int, int]) -> None:
-    CHECKPOINT.parent.mkdir(exist_ok=True)
-    done = {(r["kind"], r["seed"]) for r in _records()}
+def run(seeds: int, kinds: list[str], part: tuple[int, int], checkpoint: Path) -> None:
+    checkpoint.parent.mkdir(exist_ok=True)
+    done = {(r["kind"], r["seed"]) for r in _records(checkpoint)}
     work = [(kind, seed) for seed in range(seeds) for kind in kinds]
     for kind, seed in work[part[0] :: part[1]]:
         if (kind, seed) in done:
@@ -332,20 +332,20 @@ def run(seeds: int, kinds: list[str], part: tuple[int, int]) -> None:
         clock = time.process_time()
         # A seed is written whole, so that one that was interrupted is done again.
         found = [{"kind": kind, "seed": seed, **record} for record in KINDS[kind](seed)]
-        with CHECKPOINT.open("a") as stream:
+        with checkpoint.open("a") as stream:
             stream.write("".join(json.dumps(record) + "\n" for record in found))
         print(f"{kind}, seed {seed}: {len(found)} records, {time.process_time() - clock:.0f} CPU s", flush=True)
 
 
-def _records() -> list[Record]:
-    return [json.loads(line) for line in CHECKPOINT.open()] if CHECKPOINT.exists() else []
+def _records(checkpoint: Path) -> list[Record]:
+    return [json.loads(line) for line in checkpoint.open()] if checkpoint.exists() else []
 
 
 # --- summary -------------------------------------------------------------------------------------------------------
 
 
-def summarise() -> Record:
-    records = _records()
+def summarise(checkpoint: Path) -> Record:
+    records = _records(checkpoint)
     summary: Record = {"command": "python benchmarks/level_1_truth.py", "box": BOX, "pixel_size": PIXEL_SIZE}
     for kind, summary_of in (
         ("global", _global_summary), ("local", _local_summary), ("noise", _noise_summary),
@@ -448,12 +448,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--part", type=int, default=0, help="which of the processes that share the work, from 0")
     parser.add_argument("--of", type=int, default=1, help="how many processes share it")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="another file for trials")
     parser.add_argument("--summary", action="store_true", help="write the result from what has been measured")
     arguments = parser.parse_args()
     if arguments.summary:
-        RESULT.write_text(json.dumps(summarise(), indent=1) + "\n")
+        RESULT.write_text(json.dumps(summarise(arguments.checkpoint), indent=1) + "\n")
     else:
-        run(arguments.seeds, arguments.only, (arguments.part, arguments.of))
+        run(arguments.seeds, arguments.only, (arguments.part, arguments.of), arguments.checkpoint)
 
 
 if __name__ == "__main__":

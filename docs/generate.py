@@ -702,8 +702,8 @@ def _local_truth_lines(measured: dict[str, Any]) -> list[str]:
         "inside the region falls to 0.143 against the known noise; it lies near what was planted, which is meant for "
         "the whole mask with its margin. Each method: the median, and 10 to 90 % of the voxels in brackets. Methods "
         "answer different questions, so they differ: 1.c reads a correlation; 1.d and 1.e ask what stands out of the "
-        "noise at one place, which needs more signal and comes out coarser. The last column of the second table tells whether they "
-        "put the voxels in the right order.",
+        "noise at one place, which needs more signal and comes out coarser. The last columns of the second table tell "
+        "whether they put the voxels in the right order.",
         "",
         f"| case | planted (Å) | held (Å) | {' | '.join(heads)} |",
         "|---|--:|--:|" + "--:|" * len(codes),
@@ -951,8 +951,9 @@ LOCAL_REASONS = (
     "- *The band.* MonoRes keeps all frequencies beyond the one that is tested, so the noise up to the finest pixel "
     "weighs against the signal. Veritem's 1.e keeps a band, and its median is 3.7 Å in place of 6.4; keeping what "
     "MonoRes keeps gave 6.7 Å.",
-    "- *The name of a wavelength.* ResMap names its filters by a wavelength 1.3 times longer than the one they answer to "
-    "most; Veritem's 1.d by that one. The rest of the difference is the step and the rule for what is significant.",
+    "- *The name of a wavelength.* ResMap names its filters by a wavelength 1.3 times longer than the one they "
+    "answer to most; Veritem's 1.d by that one. The rest of the difference is the step and the rule for what "
+    "is significant.",
     "- *The noise.* Here it is white, which suits every method. In real maps it is not: Veritem whitens it with the "
     "spectrum of the halves' difference before anything is measured.",
     "- *Steps.* ResMap's values are 0.5 Å apart, and where it finds nothing it writes 100.",
