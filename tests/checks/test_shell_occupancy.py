@@ -156,7 +156,7 @@ def test_few_shells_leave_it_open():
 
 def test_half_maps_without_noise_leave_it_open():
     clean = clean_protein()
-    with pytest.raises(Inconclusive, match="before Nyquist"):
+    with pytest.raises(Inconclusive, match="up to Nyquist"):
         masked_values(HalfMaps(clean.half_1, clean.half_1), clean.truth.mask).measure(CHECK)
 
 

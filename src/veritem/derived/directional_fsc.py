@@ -140,10 +140,7 @@ def directional_fsc(
     Raises Inconclusive when the half maps agree up to Nyquist, or hold too few coefficients to tell directions apart.
     """
     if half_map_fsc.resolution is None:
-        raise Inconclusive(
-            "The half maps' FSC does not fall below 0.143 before Nyquist, so that the sampling, not the agreement, "
-            "limits every direction. Half maps with smaller pixels would tell."
-        )
+        raise Inconclusive(half_map_fsc.reason)
     size = masked_halves.shape[0]
     width = 1.0 / (size * masked_halves.pixel_size)
     cutoff = 1.0 / (half_map_fsc.resolution * width)
@@ -293,17 +290,14 @@ def _mask_leak(
         return np.zeros((last + 1, len(cells.centres)))
     transforms = []
     mask = coarser_mask(masked_halves.mask, last, threads)
-    for half in (half_maps.first, half_maps.second):
+    for half, level in zip((half_maps.first, half_maps.second), masked_halves.levels, strict=True):
         cube = np.zeros_like(masked_halves.mask)
         source, goal = [], []
         for start, n in zip(masked_halves.start, half.shape, strict=True):
             low, high = max(start, 0), min(start + size, n)
             source.append(slice(low, high))
             goal.append(slice(low - start, high - start))
-        part = half.data[tuple(source)]
-        weight = masked_halves.mask[tuple(goal)]
-        mean = float((part * weight).sum(dtype=np.float64) / weight.sum(dtype=np.float64))
-        cube[tuple(goal)] = part - np.float32(mean)
+        cube[tuple(goal)] = half.data[tuple(source)] - np.float32(level)
         transforms.append(masked_low_frequencies(cube, mask, below, threads))
     leak = cell_sums(transforms[0], transforms[1], mask.shape[0], last, cells).cross
     leak[: int(np.ceil(below + 2))] = 0.0

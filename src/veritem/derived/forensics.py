@@ -384,6 +384,9 @@ def particle_shaped(shape: NoiseShape) -> bool:
         return False
     if shape.reach is not None and shape.reach < 6.0:
         return True
+    # Spheres that programs write hold half of the box, seldom a sixth; less than a twelfth was cut for the particle.
+    if shape.reach is not None and shape.reach < 12.0 and shape.missing > 0.92:
+        return True
     if shape.by_distance < 0.6 * shape.by_radius:
         return True
     if shape.by_radius < 0.6 * shape.by_distance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from veritem.numerics.fsc import (
     THRESHOLD,
     ShellCorrelation,
     ShellSums,
+    detection_limit,
     filtered_part,
     first_lasting_crossing,
     fsc_draws,
@@ -32,10 +34,12 @@ from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.shells import shell_frequencies
 
 EDGE_WIDTH, EDGE_VOXELS = 6.0, 3.0  # Å, voxels: as the soft mask
+SOLVENT_FROM, LEAST_SOLVENT = 10.0, 500  # Å from the hard mask, voxels
 RANDOMISED_BELOW = 0.8  # the unmasked FSC below which what the mask carries over is taken off, as is usual
 GROWN, EDGES = (-2.0, 0.0, 4.0, 8.0), (6.0, 12.0)  # Å, the family of masks
 LARGEST_MASK = GROWN[-1] + EDGES[-1] + 6.0  # Å, and so much to fade
 FURTHEST = 1.25  # times the crossing, as far as the family is followed
+SIGNIFICANCE = 0.01  # of there being anything in common
 DRAWS = 400  # curves drawn again, for an interval
 SAMPLING, COARSEST_PIXEL = 0.4, 3.0  # pixel size over resolution, and at most so much Å
 
@@ -49,7 +53,7 @@ class HalfTransforms:
     shape: tuple[int, int, int]
     pixel_size: float
 
-    @property
+    @cached_property
     def sums(self) -> ShellSums:
         return shell_sums(self.first, self.second, self.shape)
 
@@ -60,6 +64,7 @@ class MaskedHalves:
 
     mask: (n, n, n) in [0, 1]. first, second: half-complex transforms in that cube. correlation: what the mask does to
     the shells of a noise FSC. start: (z, y, x) voxel of the map at which the cube begins; may be negative.
+    levels: the grey values of both halves that were taken as zero before masking, those of the solvent.
     """
 
     mask: NDArray[np.float32]
@@ -68,6 +73,7 @@ class MaskedHalves:
     correlation: ShellCorrelation
     pixel_size: float
     start: tuple[int, int, int]
+    levels: tuple[float, float] = (0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,7 +116,7 @@ class HalfMapFsc:
     box_frequency, unmasked, box_independent: of the whole box.
     resolution: Å, where `smoothed` falls below 0.143 to stay; None where it does not, and `reason` says why. interval:
     95 %, Å, by drawing the noise again with this mask; its finer end is two voxels where a drawn curve never falls.
-    half_resolution, half_interval: the same at FSC 0.5.
+    half_resolution, half_interval: the same at FSC 0.5. nothing: the halves share no more than noise would.
     outside_noise: variance of the noise outside the mask over that inside; None where the mask fills the box.
     """
 
@@ -131,6 +137,7 @@ class HalfMapFsc:
     half_interval: tuple[float, float] | None = None
     outside_noise: float | None = None
     reason: str = ""
+    nothing: bool = False
 
     def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(count, n) corrected curves as they might have been measured."""
@@ -224,24 +231,31 @@ def mask_halves(
     goal = tuple(slice(s.start - b, s.stop - b) for s, b in zip(box, start, strict=True))
     mask = np.zeros((size, size, size), np.float32)
     mask[goal] = weight
-    first, second = (
-        _masked_transform(half.data[box], weight, size, goal, threads) for half in (half_maps.first, half_maps.second)
-    )
+    one, two = (_solvent_level(half.data, mask_distance) for half in (half_maps.first, half_maps.second))
+    first = _masked_transform(half_maps.first.data[box], weight, size, goal, one, threads)
+    second = _masked_transform(half_maps.second.data[box], weight, size, goal, two, threads)
     return MaskedHalves(
-        mask, first, second, mask_correlation(mask, threads), half_maps.pixel_size, (start[0], start[1], start[2])
-    )
+        mask, first, second, mask_correlation(mask, threads), half_maps.pixel_size, (start[0], start[1], start[2]),
+        (one, two),
+    )  # fmt: skip
+
+
+def _solvent_level(data: NDArray[np.float32], mask_distance: NDArray[np.float32]) -> float:
+    """The mean grey value away from the particle; of the whole map where the particle fills the box."""
+    outside = data[mask_distance > SOLVENT_FROM]
+    return float(np.mean(outside if outside.size >= LEAST_SOLVENT else data, dtype=np.float64))
 
 
 def _masked_transform(
-    values: NDArray, weight: NDArray, size: int, goal: tuple[slice, ...], threads: int
+    values: NDArray, weight: NDArray, size: int, goal: tuple[slice, ...], level: float, threads: int
 ) -> NDArray[np.complex64]:
     """The transform of values under a mask, put into a cube.
 
-    The mean inside is taken off: a constant under the mask correlates whatever the halves hold.
+    level: taken off first, the solvent's: an offset of the whole map would put the mask itself into both halves. The
+    mean under the mask is not taken off: of a small particle, or a coarse map, it is the signal.
     """
     cube = np.zeros((size, size, size), np.float32)
-    mean = float(np.vdot(values, weight)) / float(weight.sum(dtype=np.float64))
-    cube[goal] = (values - np.float32(mean)) * weight
+    cube[goal] = (values - np.float32(level)) * weight
     return rfftn(cube, threads)
 
 
@@ -269,6 +283,8 @@ def split_halves(half_transforms: HalfTransforms, mask_distance: NDArray[np.floa
 
 @derived
 def half_map_fsc(
+    half_maps: HalfMaps,
+    mask_distance: NDArray[np.float32],
     half_transforms: HalfTransforms,
     split_halves: SplitHalves,
     masked_halves: MaskedHalves,
@@ -293,12 +309,16 @@ def half_map_fsc(
     inside, goal = _common(split.box, cube.start, cube.shape[0])
     weight = cube.mask[goal]
     size = cube.shape[0]
-    carried = [_masked_transform(part[inside], weight, size, goal, threads) for part in split.low]
+    carried = [
+        _masked_transform(part[inside], weight, size, goal, level, threads)
+        for part, level in zip(split.low, cube.levels, strict=True)
+    ]
     leak = shell_sums(carried[0], carried[1], cube.shape)
     scale = np.sqrt(sums.power_1 * sums.power_2)
     randomised = np.divide(leak.cross, scale, out=np.zeros_like(scale), where=scale > 0)
     randomised[0] = np.nan
-    white = [_masked_transform(part[inside], weight, size, goal, threads) for part in split.white]
+    # What lies above has no level of its own.
+    white = [_masked_transform(part[inside], weight, size, goal, 0.0, threads) for part in split.white]
     above = shell_sums(white[0], white[1], cube.shape).fsc
     corrected = np.where(frequency >= split.below + 2 * frequency[1], above, masked)
     correlation = cube.correlation
@@ -311,9 +331,14 @@ def half_map_fsc(
         crossings = smoothed_crossing(frequency, drawn, independent, threshold)
         found[threshold] = _resolution(crossing, frequency), _resolution_interval(crossings, frequency)
     (resolution, interval), (half_resolution, half_interval) = found[THRESHOLD], found[0.5]
+    # Where not even the coarsest shells are more than noise would be, a crossing is one of noise.
+    limit = detection_limit(frequency, corrected, independent, correlation, SIGNIFICANCE)
+    below_from_the_start = resolution is None and not np.isnan(smoothed_crossing(frequency, corrected, independent))
+    nothing = int(limit.passed) == 0 or bool(below_from_the_start)
     reason = ""
-    if resolution is None and np.nanmax(smoothed) < THRESHOLD:
-        reason = f"The half maps agree on nothing: their FSC is below {THRESHOLD} from the coarsest shell on."
+    if nothing:
+        resolution, half_resolution = None, None
+        reason = f"The half maps agree on nothing: their FSC inside the mask is noise, or below {THRESHOLD} throughout."
     elif resolution is None:
         reason = (
             f"The FSC does not fall below {THRESHOLD} up to Nyquist: the sampling limits the resolution, to "
@@ -335,21 +360,24 @@ def half_map_fsc(
         correlation=correlation,
         half_resolution=half_resolution,
         half_interval=half_interval if half_resolution is not None else None,
-        outside_noise=_outside_noise(split.sums, sums, half_transforms.shape, cube.mask),
+        outside_noise=_outside_noise(half_maps, mask_distance),
         reason=reason,
+        nothing=nothing,
     )
 
 
-def _outside_noise(whole: ShellSums, masked: ShellSums, shape: tuple[int, ...], mask: NDArray) -> float | None:
-    """From the difference of the halves, by Parseval, in the whole box and under the mask."""
-    box, held = float(np.prod(shape)), float(np.vdot(mask, mask))
-    if box < 1.5 * held:
+def _outside_noise(half_maps: HalfMaps, mask_distance: NDArray[np.float32]) -> float | None:
+    """Variance of the halves' difference away from the mask over that inside, of every other voxel along each axis.
+
+    A mask that was applied before deposition may be wider than ours; so it is looked at from 10 Å on.
+    """
+    thin = (slice(None, None, 2),) * 3
+    difference = half_maps.first.data[thin] - half_maps.second.data[thin]
+    outside, inside = (difference[where] for where in (mask_distance[thin] > SOLVENT_FROM, mask_distance[thin] <= 0))
+    if outside.size < LEAST_SOLVENT or not inside.size:
         return None
-    total, inside = (
-        float((s.power_1 + s.power_2 - 2 * s.cross)[1:].sum()) / voxels
-        for s, voxels in ((whole, box), (masked, float(mask.size)))
-    )
-    return None if inside <= 0 else max(0.0, (total - inside) / (box - held)) / (inside / held)
+    within = float(np.var(inside, dtype=np.float64))
+    return None if within <= 0 else float(np.var(outside, dtype=np.float64)) / within
 
 
 def _resolution(crossing: float, frequency: NDArray) -> float | None:
@@ -416,7 +444,7 @@ def mask_family(
         for edge in EDGES:
             width = max(edge, EDGE_VOXELS * half_maps.pixel_size)
             mask = raised_cosine_edge(distance - np.float32(grow), width)
-            first, second = (_masked_transform(half, mask, coarse, everything, threads) for half in halves)
+            first, second = (_masked_transform(half, mask, coarse, everything, 0.0, threads) for half in halves)
             sums = shell_sums(first, second, mask.shape)
             # Its edge is many voxels wide: every other voxel tells the same, eight times faster.
             correlation = mask_correlation(np.ascontiguousarray(mask[::2, ::2, ::2]), threads)

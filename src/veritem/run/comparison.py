@@ -18,7 +18,7 @@ from veritem.results import (
 from veritem.run.folder import OutputFolder
 
 # Voxels of the view that two maps must share before their agreement is said.
-LEAST_SHARED = 200
+LEAST_SHARED = 2700
 # Neighbouring voxels are correlated; every third along each axis still shows the rank correlation and takes a 27th.
 STRIDE = 3
 
@@ -85,7 +85,7 @@ def _agreement(checks: tuple[CheckResult, ...], folder: OutputFolder) -> tuple[T
         for second in names[i + 1 :]:
             a, b = maps[first], maps[second]
             both = np.isfinite(a) & np.isfinite(b)
-            if both.sum() < LEAST_SHARED // STRIDE:
+            if both.sum() < LEAST_SHARED // STRIDE**3:
                 rows.append((first, second, None, None, int(both.sum())))
                 continue
             # A map of one value ranks nothing.

@@ -43,6 +43,8 @@ DOUBTS = (
                 "half_agreement",
                 "half_mirrored",
                 "half_turned",
+                "half_shift",
+                "solvent_ratio",
                 "noise_removed",
                 "noise_flatness",
                 "map_agreement",

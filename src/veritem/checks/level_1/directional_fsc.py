@@ -104,6 +104,7 @@ class DirectionalFsc(Check):
             text="The half maps agree in a region like a ball: the sphericity is at least 0.85, or no less than chance "
             "makes it",
             at_least=LEAST_SPHERICITY,
+            rule="interval",
             significance="sphericity_p",
             alpha=ALPHA,
             because="Below 0.85 whole directions are missing; a warning also needs a sphericity below that of 99 % of "
@@ -120,10 +121,12 @@ class DirectionalFsc(Check):
             text="No direction falls far behind: the ratio of conical areas is at least 0.5, or no less than chance "
             "makes it",
             at_least=LEAST_AREA_RATIO,
+            rule="interval",
             significance="area_p",
             alpha=ALPHA,
             because="Where the worst cone holds less than half of the best, views are missing; one half is the usual "
-            "limit. A warning also needs a ratio below that of 99 % of isotropic half maps",
+            "limit. A warning needs the whole 95 % interval below it, and a ratio below that of 99 % of isotropic half "
+            "maps",
             warning="The worst direction holds {value} of the agreement of the best.",
             causes=(
                 "Preferred orientations: directions that few particles show",

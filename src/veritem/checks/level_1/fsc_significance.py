@@ -83,8 +83,9 @@ class FscSignificance(Check):
             quantity="significant_over_half_maps",
             text="The crossing at 0.143 is significant: signal is detectable about as far as it",
             at_most=1.05,
+            rule="interval",
             because="Beyond the limit of detection an FSC of 0.143 can be noise; 5 % are allowed for the width of the "
-            "groups",
+            "groups (the whole 95 % interval decides)",
             warning="The crossing at 0.143 is not significant: the limit of detection is {value} of that resolution.",
             causes=(
                 "Too few independent coefficients: a small particle, or high symmetry",
@@ -135,11 +136,14 @@ class FscSignificance(Check):
             # A repetition in which the first group fails sees no further than that group.
             limits = np.where(np.isnan(limits), found.frequency[0], limits)
             coarse, fine = np.percentile(limits, [2.5, 97.5])
-            interval = (1.0 / float(fine), 1.0 / float(coarse))
+            # The drawn curves hold the noise twice, so that their limits lie a little further: the interval holds both.
+            interval = (min(1.0 / float(fine), resolution), max(1.0 / float(coarse), resolution))
         everywhere = passed == found.frequency.size
         over_half = None
-        if resolution is not None and curve.resolution is not None:
+        over_half_interval = None
+        if resolution is not None and curve.resolution is not None and interval is not None:
             over_half = resolution / curve.resolution
+            over_half_interval = (interval[0] / curve.resolution, interval[1] / curve.resolution)
         caveats = []
         over, p_value, why = None, None, "no resolution was reported"
         if reported_resolution is None:
@@ -174,6 +178,8 @@ class FscSignificance(Check):
             significant_over_half_maps=Quantity(
                 label="Limit of detection over the resolution at 0.143",
                 value=over_half,
+                interval=over_half_interval,
+                confidence=None if over_half_interval is None else 0.95,
                 note="" if over_half is not None else curve.reason.rstrip(".") or "nothing is significant",
             ),
             reported_over_significant=Quantity(

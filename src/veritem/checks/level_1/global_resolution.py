@@ -217,7 +217,7 @@ class GlobalResolution(Check):
         rng = np.random.default_rng([seed, 0x1A])
         # Where the halves agree on nothing, they resolve no more than the whole of what is masked.
         coarsest = 1.0 / float(curve.frequency[1])
-        nothing = curve.resolution is None and "nothing" in curve.reason
+        nothing = curve.nothing
         draws = np.concatenate([m.draws for m in mask_family])
         resolution = curve.resolution
         low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))

@@ -85,11 +85,13 @@ class ShellOccupancy(Check):
             quantity="anisotropy",
             text="The resolution hardly depends on direction: A2 is at most 0.15, or no more than chance makes it",
             at_most=LIMIT,
+            rule="interval",
             significance="p_value",
             alpha=ALPHA,
             because="Below 15 % between the best and the worst direction a map looks the same from all sides, and the "
             "spectrum of a sound protein may do as much; beyond it, density is smeared along the worst direction. "
-            "A warning also needs that fewer than 1 % of isotropic half maps look so anisotropic",
+            "A warning needs the whole 95 % interval beyond it, and that fewer than 1 % of isotropic half maps look so "
+            "anisotropic",
             warning="The resolution depends on direction: best and worst differ by {value} of the mean (A2).",
             causes=(
                 "Preferred orientations: too few particles were seen from some directions",
