@@ -149,7 +149,8 @@ def test_the_page_shows_what_was_found(uniform):
     assert [type(figure) for figure in figures] == [HistogramFigure, ImageFigure, SurfaceFigure, CurveFigure]
     for figure in (figures[0], figures[3]):
         assert any(marker.role == "reported" for marker in figure.markers)
-    (output,) = check.maps(measurement)
+    output, at_half = check.maps(measurement)
+    assert at_half.description.key == "resolution_at_half" and at_half.data.shape == output.data.shape
     where = np.argwhere(np.isfinite(output.data)).mean(axis=0)[::-1] * output.pixel_size + np.array(output.origin)
     assert np.allclose(where, sound().model.centre, atol=2.0)
     assert "median local resolution by FSC" in check.summary(measurement)

@@ -11,11 +11,9 @@ from veritem.numerics.directions import (
     even_harmonics,
     extremes,
     fit_even,
-    harmonic_rotations,
     hemisphere,
     quadratic_axis,
     quadratic_values,
-    random_rotations,
     tilt_and_azimuth,
 )
 
@@ -129,27 +127,6 @@ def test_quadratic_values_of_many_functions_at_once():
     values = quadratic_values(coefficients)
     assert values.shape == (4, 7, 3)
     assert np.allclose(values[2, 3], quadratic_axis(coefficients[2, 3])[0])
-
-
-def test_coefficients_turn_with_their_function():
-    """f turned by R has along R u what f has along u; lengths per degree stay."""
-    rng = np.random.default_rng(1)
-    rotations = random_rotations(6, rng)
-    assert np.allclose(rotations @ rotations.transpose(0, 2, 1), np.eye(3))
-    assert np.allclose(np.linalg.det(rotations), 1.0)
-    coefficients = rng.standard_normal(15)
-    where = hemisphere(30)
-    for rotation, matrix in zip(rotations, harmonic_rotations(rotations), strict=True):
-        turned = matrix @ coefficients
-        assert np.allclose(evaluate_even(turned, where @ rotation.T), evaluate_even(coefficients, where))
-        assert np.linalg.norm(turned[1:6]) == pytest.approx(np.linalg.norm(coefficients[1:6]))
-        assert np.linalg.norm(turned[6:]) == pytest.approx(np.linalg.norm(coefficients[6:]))
-
-
-def test_random_rotations_have_no_favourite():
-    """The mean image of a fixed axis, n = 2000: each component has the standard error 1 / sqrt(3 n) = 0.013."""
-    rotations = random_rotations(2000, np.random.default_rng(2))
-    assert (np.abs(rotations.mean(axis=0)) < 5 * 0.013).all()
 
 
 def test_angles():

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from veritem.numerics.fourier import frequency_grid, gaussian_filter, irfftn, rfftn
-from veritem.numerics.fsc import first_lasting_crossing, shell_sums
+from veritem.numerics.fsc import first_lasting_crossing, held_to, shell_sums
 from veritem.numerics.local_fsc import (
     CurveFollower,
     LocalCrossings,
     Target,
     WindowedBand,
     exact_local_fsc,
-    held_to,
     local_correlations,
     noise_amplitude,
     plan_bands,

@@ -14,13 +14,12 @@ from veritem.derived.masks import EDGE_VOXELS, EDGE_WIDTH
 from veritem.derived.registry import derived
 from veritem.numerics.device import like, to_host
 from veritem.numerics.fourier import rfftn
-from veritem.numerics.fsc import shell_sums
+from veritem.numerics.fsc import held_to, shell_sums
 from veritem.numerics.local_fsc import (
     CurveFollower,
     LocalCrossings,
     Target,
     WindowedBand,
-    held_to,
     local_correlations,
     noise_amplitude,
     plan_bands,

@@ -119,25 +119,6 @@ def quadratic_values(coefficients: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.linalg.eigvalsh(_form(c))[..., ::-1], np.float64)
 
 
-def harmonic_rotations(rotations: ArrayLike, degree: int = 4) -> NDArray[np.float64]:
-    """Matrices that rotate coefficients: (n, k, k) for rotation matrices (n, 3, 3) of vectors z, y, x.
-
-    m @ c are the coefficients of the function turned by the rotation: its value along R u is what it was along u.
-    """
-    turned = np.asarray(rotations, np.float64)
-    base = hemisphere(200)
-    inverse = np.linalg.pinv(even_harmonics(base, degree))
-    columns = even_harmonics((base @ turned).reshape(-1, 3), degree)
-    return np.asarray(inverse @ columns.reshape(len(turned), len(base), -1), np.float64)
-
-
-def random_rotations(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(n, 3, 3), uniform. Mezzadri, Notices AMS 54 (2007) 592."""
-    q, r = np.linalg.qr(rng.standard_normal((n, 3, 3)))
-    q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
-    return q * np.linalg.det(q)[:, None, None]
-
-
 def angle_between(first: ArrayLike, second: ArrayLike) -> float:
     """Degrees between two axes, 0 to 90."""
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)

@@ -22,8 +22,8 @@ THRESHOLD = 0.143  # Rosenthal and Henderson, J Mol Biol 333 (2003) 721, doi:10.
 LAGS = 8
 LASTING = 3  # shells that a curve must stay below a threshold
 GROUP = 3  # shells that are tested together
-# The phase residual at which Gaussian signal and noise have FSC 0.143 and 0.5, and that of noise alone, 180/√3.
-RESIDUAL_0143, RESIDUAL_05, RESIDUAL_NOISE = 94.8, 69.2, 103.9
+# The phase residual at which Gaussian signal and noise have FSC 0.143, and that of noise alone, 180/√3.
+RESIDUAL_0143, RESIDUAL_NOISE = 94.8, 103.9
 
 
 @njit(nogil=True, cache=True)

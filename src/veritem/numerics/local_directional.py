@@ -18,13 +18,13 @@ import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from veritem.numerics.bands import Band
 from veritem.numerics.device import like, namespace, to_host
-from veritem.numerics.directions import harmonic_rotations, hemisphere, quadratic_values, random_rotations
+from veritem.numerics.directions import hemisphere, quadratic_values
 from veritem.numerics.fourier import fftn, fourier_resize, ifftn, irfftn, rfftn
-from veritem.numerics.statistics import permutation_p_value
 
 # The power that a cone passes is cos²(pi v / 2 CONE_END) with v = 1 - cos(angle to its axis): a half at 20 degrees,
 # none beyond 28.4 degrees. It holds as many coefficients as a hard cone of 20 degrees.
@@ -32,6 +32,7 @@ CONE_END = float(2.0 * (1.0 - np.cos(np.radians(20.0))))
 CONE_REACH = float(np.arccos(1.0 - CONE_END))
 # 1/Å times the window: products of two fields that wrap around stay so far from frequency 0. The window passes e^-6.
 WRAP = 0.55
+LEAST_P = 1e-6  # smaller p-values would speak of tails that nobody has seen
 
 
 def cone_coefficients() -> NDArray[np.float64]:
@@ -449,19 +450,31 @@ def sum_inflation(
     return float(np.sqrt(max(everything, 0.0) / max(own, 1e-3 * everything)))
 
 
+def freedom(blocks: int, inflation: float) -> float:
+    """Degrees of freedom of a standard error from blocks that are not independent: as many as would be, less one."""
+    return max(blocks / inflation**2 - 1.0, 1.0)
+
+
 @dataclass(frozen=True, eq=False)
 class CommonPattern:
     """The part of local functions of direction that all places share, and how sure it is.
 
     coefficients: (15,) mean over the places. draws: (draws, 15), the same when blocks are drawn with replacement.
-    p_value: of a common direction. chance: (surrogates,) spans (highest - lowest value) of the degree-2 part of the
-    mean when every block is turned at random.
+    p_value: of a degree-2 part so strong by chance. error: of one of its five coefficients. freedom: degrees of freedom
+    of a standard error.
     """
 
     coefficients: NDArray[np.float64]
     draws: NDArray[np.float64]
     p_value: float
-    chance: NDArray[np.float64]
+    error: float
+    freedom: float
+
+    def chance_span(self, rng: np.random.Generator, quantile: float = 0.95, draws: int = 999) -> float:
+        """The span (highest less lowest) that the degree-2 part of a pattern without any reaches by chance."""
+        null = self.error * rng.standard_normal((draws, 6))
+        forms = quadratic_values(null)
+        return float(np.quantile(forms[:, 0] - forms[:, 2], quantile))
 
 
 def common_pattern(
@@ -469,17 +482,16 @@ def common_pattern(
     labels: NDArray[np.int64],
     rng: np.random.Generator,
     inflation: float = 1.0,
-    surrogates: int = 999,
     draws: int = 500,
 ) -> CommonPattern:
-    """The mean pattern of many places, against the same blocks turned at random.
+    """The mean pattern of many places, against how blocks of places differ.
 
     local: (points, 15) coefficients of `even_harmonics`. labels: (points,) block of each place, from 0.
-    inflation: by how much blocks taken as independent underrate the standard error of a mean.
+    inflation: of a sum over the places, with the mean taken off what the blocks see; see `sum_inflation`.
     The molecule has a direction of its own in every place; what a faulty reconstruction adds points the same way in
-    all of them. Turning each block at random keeps how much direction each has and takes away what they share. The
-    statistic is the sum of the squares of the degree-2 coefficients. (With the mean taken off before turning, p-values
-    would be sharper, and wrong where blocks are few.)
+    all of them. Without a common direction the five degree-2 coefficients of the mean are alike in variance, and that
+    is known from what the blocks differ by: the mean of their squares over it follows an F law, of 5 and of 5 times as
+    many degrees of freedom as there are independent blocks.
     """
     blocks = int(labels.max()) + 1
     sums = np.stack([np.bincount(labels, column, minlength=blocks) for column in local.T], axis=1)
@@ -487,21 +499,16 @@ def common_pattern(
     mean = sums.sum(axis=0) / counts.sum()
     picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
     drawn = (picks @ sums) / np.maximum(picks @ counts, 1.0)[:, None]
-    # A pool of rotations: each block takes one of them at random in each surrogate.
-    pool = harmonic_rotations(random_rotations(300, rng))
-    turned = np.empty((surrogates, local.shape[1]))
-    total = np.zeros_like(turned)
-    for block in range(blocks):
-        np.take(pool @ sums[block], rng.integers(0, len(pool), surrogates), axis=0, out=turned)
-        total += turned
-    null = inflation * total / counts.sum()
-
-    forms = quadratic_values(null)
+    own = (sums - counts[:, None] * mean)[:, 1:6]
+    variance = inflation**2 * float(np.square(own).sum()) / 5.0 / counts.sum() ** 2
+    free = freedom(blocks, inflation)
+    ratio = float(np.square(mean[1:6]).mean()) / max(variance, 1e-30)
     return CommonPattern(
         mean,
         mean + inflation * (drawn - mean),
-        permutation_p_value(float(np.square(mean[1:6]).sum()), np.square(null[:, 1:6]).sum(axis=1)),
-        forms[:, 0] - forms[:, 2],
+        max(float(fisher.sf(ratio, 5, 5 * free)), LEAST_P),
+        float(np.sqrt(variance)),
+        free,
     )
 
 
@@ -533,11 +540,6 @@ def cone_modes(directions: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), np.float64)
 
 
-def freedom(blocks: int, inflation: float) -> float:
-    """Degrees of freedom of a standard error from blocks that are not independent: as many as would be, less one."""
-    return max(blocks / inflation**2 - 1.0, 1.0)
-
-
 @dataclass(frozen=True)
 class Slope:
     """value, its standard error, and the degrees of freedom of that."""
@@ -553,7 +555,7 @@ class Slope:
     @property
     def p_above(self) -> float:
         """One-sided: of a slope so high when there is none."""
-        return float(student.sf(self.value / max(self.error, 1e-30), self.freedom))
+        return max(float(student.sf(self.value / max(self.error, 1e-30), self.freedom)), LEAST_P)
 
 
 def block_slope(

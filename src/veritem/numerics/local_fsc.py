@@ -137,16 +137,6 @@ def noise_amplitude(sums: ShellSums, smooth: int = 2) -> NDArray[np.float64]:
     return np.sqrt(np.concatenate([power[:1], power]))
 
 
-def held_to(sums: ShellSums) -> int:
-    """The last shell in which the half maps hold anything: beyond it they were filtered away.
-
-    sums: over the whole box; in a part that was cut out, what its faces spread hides the filter.
-    """
-    power = (sums.power_1 + sums.power_2) / np.maximum(sums.counts, 1e-30)
-    held = np.flatnonzero(power[1:] > 1e-10 * power[1:].max(initial=0.0))
-    return int(held[-1]) + 1 if held.size else 1
-
-
 def plan_bands(first: float, limit: float, diameter: float, periods: float) -> tuple[WindowedBand, ...]:
     """Bands from `first` (1/Å) on, a third of a half-width apart, each with its window.
 

@@ -227,8 +227,7 @@ class LocalBFactor(Check):
                 label="Interquartile range",
                 value=float(quartiles[2] - quartiles[1]),
                 unit="Å²",
-                interval=(float(quartiles[1]), float(quartiles[2])),
-                note="the interval holds the quartiles themselves",
+                note=f"from {quartiles[1]:.0f} to {quartiles[2]:.0f} Å²".replace("-", "−"),
             ),
             range_95=Quantity(
                 label="Range of 95 % of the local values",

@@ -223,8 +223,7 @@ class DirectionalFsc(Check):
                 label="Range of the resolution over 80 % of the directions",
                 value=float(inner[1] - inner[0]),
                 unit="Å",
-                interval=(float(inner[0]), float(inner[1])),
-                note="the interval holds the 10th and 90th percentile themselves; isotropic half maps: "
+                note=f"from {inner[0]:.3g} to {inner[1]:.3g} Å (10th and 90th percentile); isotropic half maps: "
                 f"{expected[1] - expected[0]:.2g} Å",
             ),
             undecided=undecided,

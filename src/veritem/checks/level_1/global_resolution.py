@@ -294,7 +294,7 @@ class GlobalResolution(Check):
                 unit="Å",
             ),
             reported_over_finest=Quantity(
-                label="Reported resolution over that of the half maps",
+                label="Reported resolution, rounding allowed, over that of the half maps",
                 value=ratio,
                 note=why or (f"{ROUNDING:g} Å are allowed for rounding" if TOLERATED * low < ROUNDING else ""),
             ),

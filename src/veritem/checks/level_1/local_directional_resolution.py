@@ -32,7 +32,6 @@ from veritem.numerics.local_directional import (
     common_pattern,
     cone_coefficients,
     cone_modes,
-    freedom,
     radial_and_azimuthal,
     sum_inflation,
 )
@@ -52,10 +51,10 @@ from veritem.results import (
 MOST_ANISOTROPY = 0.10
 MOST_EXCESS = 10.0  # %
 ALPHA = 0.01
-BLOCK = 2.5  # windows: cubes that are turned and drawn
+BLOCK = 2.5  # windows: cubes that are drawn
 LEAST_BLOCKS = 8
 LEAST_RESOLVED = 0.5  # share of the places that must not lie at the finest band
-SURROGATES, DRAWS = 999, 500
+DRAWS = 500  # of the bootstrap over cubes
 NEAR, FAR = 45.0, 70.0  # °
 
 
@@ -93,6 +92,7 @@ class LocalDirectionalMeasurement:
     resolved: Quantity
     points: Quantity
     window: Quantity
+    undecided: str
     caveats: tuple[str, ...]
     local: LocalDirectional = field(repr=False)
     coefficients: NDArray[np.float64] = field(repr=False)  # (points, 15) of ln resolution, cones undone
@@ -126,13 +126,13 @@ class LocalDirectionalResolution(Check):
     it is along each; the anisotropy of that is what is judged, over the places that are coarser than the finest band.
     The anisotropy with the signal as it is stands beside it.
 
-    What a faulty reconstruction adds points the same way in all places. So each cube of 27 Å of the particle is turned
-    at random, 999 times, and p is how often the mean pattern is then as strong. A warning needs p of at most 0.01 and
-    an anisotropy above 0.10. This takes the place of a simulation of isotropic half maps and needs no model of the
-    molecule; on simulated isotropic pairs small p are as rare as they should be. In particles of thousands of places p
-    finds anisotropies of half a percent, and some of those the faces of the box make, so that p alone is no warning.
-    Cubes share windows and are not independent; by how much is added up over all pairs of points and widens chance and
-    intervals. Symmetric copies count as one.
+    What a faulty reconstruction adds points the same way in all places; a molecule's helices point anywhere. So the
+    mean pattern is compared with how cubes of 27 Å of the particle differ, by an F test of its five degree-2
+    coefficients. A warning needs p of at most 0.01 and an anisotropy above 0.10. This takes the place of a simulation
+    of isotropic half maps and needs no model of the molecule; on simulated isotropic pairs small p are as rare as they
+    should be. In particles of thousands of places p finds anisotropies of half a percent, and some of those the faces
+    of the box make, so that p alone is no warning. Cubes share windows and are not independent; by how much is added up
+    over all pairs of points and widens chance and intervals. Symmetric copies count as one.
 
     Radial resolution is the mean over directions within 45° of the line from the centre of the box to the place,
     azimuthal the mean over those 70° and more away; what all places share is taken off first. Errors of the angles
@@ -143,10 +143,10 @@ class LocalDirectionalResolution(Check):
 
     Misleads when half maps were filtered by direction before they were deposited: the noise then has the filter's
     pattern, and the axes may be exchanged. Density that a face of the box cuts looks well resolved across that face. A
-    blur along one axis changes the signal and not the noise: it is shown and not judged. Where the box was not centred
-    on the point about which particles were turned, "radial" has another meaning. Domains that swing about the middle
-    blur the azimuthal resolution as errors of the angles do. Particles of few cubes seldom give a small p. Values of
-    one place scatter by some percent; only what many places share is sure.
+    blur along one axis changes the signal and not the noise: where that is sure the answer is inconclusive. Where the
+    box was not centred on the point about which particles were turned, "radial" has another meaning. Domains that swing
+    about the middle blur the azimuthal resolution as errors of the angles do. Particles of few cubes seldom give a
+    small p. Values of one place scatter by some percent; only what many places share is sure.
     """
 
     code = "1.f"
@@ -241,13 +241,13 @@ class LocalDirectionalResolution(Check):
         values = logarithms(local.resolution)
         cones = np.repeat(cone_coefficients(), [1, 5, 9])
         coefficients = fit_even(local.directions, values).T / cones
-        widen = copies * sum_inflation(local.grid, labels, local.reach, resolved)
-        pattern = common_pattern(coefficients[resolved], known_labels, rng, widen, SURROGATES, DRAWS)
-        free = freedom(blocks, widen)
-        shared = _shared(pattern, free)
+        ones = resolved.astype(float)
+        widen = copies * sum_inflation(local.grid, labels, local.reach, ones, (ones,))
+        pattern = common_pattern(coefficients[resolved], known_labels, rng, widen, DRAWS)
+        shared = _shared(pattern)
         even = fit_even(local.directions, logarithms(local.of_even_signal)).T / cones
-        noise_pattern = common_pattern(even[resolved], known_labels, rng, widen, SURROGATES, DRAWS)
-        noise = _shared(noise_pattern, free)
+        noise_pattern = common_pattern(even[resolved], known_labels, rng, widen, DRAWS)
+        noise = _shared(noise_pattern)
         by_direction, direction_error = _by_direction(values[:, resolved], known_labels, rng, widen)
 
         common = fit_even(local.directions, by_direction)
@@ -274,12 +274,12 @@ class LocalDirectionalResolution(Check):
         radial, azimuthal = (own * along).sum(axis=0), (own * across).sum(axis=0)
         # Both must hold: a radial resolution that improves outwards is no fault, nor is a rim that is worse altogether.
         decisive = min(excess, outright, key=lambda slope: slope.value)
-        caveats = []
+        undecided, caveats = "", []
         total, by_noise = shared["anisotropy"], noise["anisotropy"]
         if pattern.p_value <= ALPHA and float(total.value or 0.0) > max(
             MOST_ANISOTROPY, 2 * float(by_noise.value or 0)
         ):
-            caveats.append(
+            undecided = (
                 f"The resolution differs by direction (anisotropy {total.text()}), and the noise does not account for "
                 "it: the signal is weaker along the worst axis. A molecule whose helices or strands run one way does "
                 "that, and so does a blur along that axis; half maps cannot tell which."
@@ -294,15 +294,15 @@ class LocalDirectionalResolution(Check):
             noise_anisotropy=noise["anisotropy"].model_copy(
                 update={"label": "Anisotropy of the resolution that the noise makes"}
             ),
-            noise_p=_chance(noise_pattern, "p of so strong a common direction of the noise by chance", blocks),
+            noise_p=_chance(noise_pattern, "p of so strong a common direction of the noise by chance", blocks, rng),
             noise_worst_axis=noise["worst_axis"].model_copy(update={"label": "Worst axis by the noise"}),
             anisotropy=shared["anisotropy"],
-            anisotropy_p=_chance(pattern, "p of so strong a common direction by chance", blocks),
+            anisotropy_p=_chance(pattern, "p of so strong a common direction by chance", blocks, rng),
             typical=Quantity(
                 label="Mean directional resolution",
                 value=float(np.exp(pattern.coefficients[0])),
                 unit="Å",
-                interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], free, np.exp),
+                interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], pattern.freedom, np.exp),
                 confidence=0.95,
                 note="geometric mean over places and directions, solvent in the windows allowed for",
             ),
@@ -341,6 +341,7 @@ class LocalDirectionalResolution(Check):
                 "bands",
             ),
             window=Quantity(label="Standard deviation of the window", value=local.window, unit="Å"),
+            undecided=undecided,
             caveats=tuple(caveats),
             local=local,
             coefficients=coefficients,
@@ -471,21 +472,21 @@ class LocalDirectionalResolution(Check):
 
 def _interval(value: float, draws: NDArray, free: float, back: np.ufunc) -> tuple[float, float]:
     """95 % from the scatter of bootstrap draws, with the t of `free` degrees; `back` undoes the logarithm."""
-    reach = float(student.ppf(0.975, free) * np.sqrt((free + 1.0) / free) * np.std(draws))
+    reach = float(student.ppf(0.975, free) * np.std(draws))
     return float(back(value - reach)), float(back(value + reach))
 
 
-def _chance(pattern: CommonPattern, label: str, blocks: int) -> Quantity:
+def _chance(pattern: CommonPattern, label: str, blocks: int, rng: np.random.Generator) -> Quantity:
     return Quantity(
         label=label,
         value=pattern.p_value,
         digits=2,
-        note=f"{blocks} cubes turned at random reach {np.quantile(np.expm1(pattern.chance), 0.95):.2g} in 5 % of "
-        f"{SURROGATES} trials",
+        note=f"F test over {blocks} cubes; without a common direction chance reaches "
+        f"{np.expm1(pattern.chance_span(rng)):.2g} in 5 % of cases",
     )
 
 
-def _shared(pattern: CommonPattern, free: float) -> dict[str, Quantity]:
+def _shared(pattern: CommonPattern) -> dict[str, Quantity]:
     """The degree-2 part of the common pattern as resolutions, axes and anisotropy, with intervals."""
     values, axes = quadratic_axis(pattern.coefficients)
     worst_axis, best_axis = axes[0], axes[2]
@@ -499,7 +500,7 @@ def _shared(pattern: CommonPattern, free: float) -> dict[str, Quantity]:
     span = float(values[0] - values[2])
     left = float(np.sqrt(max(span**2 - chance, 0.0)))
     scale = float(np.exp(values[0]) - np.exp(values[2])) / span if span > 0 else 1.0
-    low, high = _interval(left, drawn[:, 1] - drawn[:, 0], free, np.positive)
+    low, high = _interval(left, drawn[:, 1] - drawn[:, 0], pattern.freedom, np.positive)
     turned = [quadratic_axis(draw)[1] for draw in pattern.draws]
     off = [
         float(np.quantile([angle_between(draw[i], axis) for draw in turned], 0.95))
@@ -511,7 +512,7 @@ def _shared(pattern: CommonPattern, free: float) -> dict[str, Quantity]:
             label=label,
             value=float(np.exp(mean + value)),
             unit="Å",
-            interval=_interval(mean + value, draws, free, np.exp),
+            interval=_interval(mean + value, draws, pattern.freedom, np.exp),
             confidence=0.95,
         )
 

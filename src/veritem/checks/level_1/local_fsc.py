@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
+from veritem.checks.base import MapOutput
 from veritem.checks.level_1.local_resolution import (
     LocalResolutionCheck,
     LocalResolutionMeasurement,
     local_resolution_criteria,
 )
-from veritem.derived.local_fsc import LocalFscResolution
+from veritem.derived.local_fsc import NARROWEST_WINDOW, LocalFscResolution
 from veritem.derived.masks import ContourLevel
+from veritem.errors import Inconclusive
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.fsc import THRESHOLD
 from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Series
@@ -22,6 +25,7 @@ MEASURES = "local resolution by FSC"
 TOLERANCE = 1.0
 # Shares of the particle, in %, whose curves never fall: above the first it is said, above the second nothing is judged.
 SAID, TOO_MANY = 1.0, 50.0
+WINDOWS = 1.5  # of its size that the particle must hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +108,13 @@ class LocalFsc(LocalResolutionCheck):
         """Quantiles of the local values. Raises Inconclusive when the particle is too small for intervals."""
         local = local_fsc
         known = local.determinable
+        volume = local.part.index.size * local.part.density.voxel_volume
+        window = np.pi / 6.0 * NARROWEST_WINDOW**3
+        if volume < WINDOWS * window:
+            raise Inconclusive(
+                f"The particle fills {volume:.0f} Å³, a window of {NARROWEST_WINDOW:g} Å {window:.0f} Å³. Below "
+                f"{WINDOWS:g} windows the correlation of noise in one is as large as that of signal."
+            )
         caveats, undecided = [], ""
         beyond = 100.0 * float(local.extra["open_end"][known].mean()) if known.any() else 0.0
         if beyond > SAID:
@@ -183,3 +194,19 @@ class LocalFsc(LocalResolutionCheck):
             x_scale="inverse",
             markers=tuple(markers),
         )
+
+    def maps(self, measurement: LocalResolutionMeasurement) -> list[MapOutput]:
+        (shared,) = super().maps(measurement)
+        local = measurement.local
+        description = shared.description.model_copy(
+            update={
+                "key": "resolution_at_half",
+                "label": "Local resolution at FSC 0.5",
+                "description": "The local resolution at FSC 0.5, which other programs use; 0 where not determinable.",
+                "colours_map": False,
+            }
+        )
+        return [
+            shared,
+            dataclasses.replace(shared, description=description, data=local.part.volume(local.extra["fsc_0.5"])),
+        ]

@@ -119,6 +119,11 @@ class LocalResolutionCheck(Check):
         rank = None
         if reported_resolution is not None and values.size:
             rank = 100.0 * float(np.mean(values <= reported_resolution))
+        quartile = found["quartile"].value
+        if reported_resolution is not None and isinstance(quartile, float) and reported_resolution > quartile:
+            notes.append(
+                f"Three quarters of the particle are finer than the reported resolution of {reported_resolution:.3g} Å."
+            )
         return LocalResolutionMeasurement(
             median=found["median"],
             finest=found["finest"],

@@ -28,6 +28,7 @@ from veritem.results import (
 )
 
 LEAST_DISTINCT = 1e-5
+LEAST_OVERLAY = 5.0  # standard errors; the best of 48 orientations and many shifts is some of them by chance
 LEAST_AGREEMENT = AGREES
 GAINED = NAMED_BY
 LARGEST_SHIFT = 0.05
@@ -603,7 +604,9 @@ def _surely(label: str, shift: Estimate | None, resolution: float, note: str) ->
 
 
 def _gain(label: str, lay: Lay, mirror: bool) -> Quantity:
-    """What the best orientation of this kind gains; 0 where the maps overlay as they are."""
+    """What the best orientation of this kind gains; 0 where the maps overlay as they are, None where nothing does."""
+    if max(lay.best, lay.as_they_are) < LEAST_OVERLAY * lay.error:
+        return Quantity(label=label, value=None, note="they overlay in no orientation")
     applies = lay.reoriented and changes_hand(lay.orientation) == mirror
     return Quantity(
         label=label,
