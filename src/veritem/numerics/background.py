@@ -51,7 +51,7 @@ CELLS = 48
 COARSE_REACH = 6
 # Share of a cell that must lie in the region.
 CELL_FILL = 0.75
-# The spec of a block mean: blocks at least this long (voxels), this full, and this many.
+# What a block mean is made of: blocks at least this long (voxels), this full, and this many.
 BLOCK_LEAST, BLOCK_FILL, BLOCKS = 8, 0.9, 50
 # A box up to WHOLE voxels an axis is one tile; larger ones are sampled by tiles of TILE.
 WHOLE, TILE, TILES = 96, 64, 8
