@@ -212,7 +212,7 @@ FAULTS: dict[str, Callable[[], Specimen]] = {
     "1.d": overstated,
     "1.e": overstated,
     "1.f": crowded_views,
-    "1.g": crowded_views,
+    "1.g": missing_views,
     "1.h": missing_views,
     "F.a": shared_particles,
 }
