@@ -92,7 +92,7 @@ veritem validate --entry entry.toml -o report/
 def validate(
     map: Annotated[
         Path | None,
-        typer.Option(help="The map: MRC, CCP4 or EM, plain, .gz or .bz2.", rich_help_panel=_INPUT),
+        typer.Option(help="The map: MRC, CCP4 or EM, plain, .gz, .bz2 or .xz.", rich_help_panel=_INPUT),
     ] = None,
     half_map_1: Annotated[
         Path | None,

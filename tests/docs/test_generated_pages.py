@@ -68,7 +68,7 @@ def test_figures_are_small_and_all_used(generate: types.ModuleType) -> None:
     files = {p.name: p.stat().st_size for p in generate.exhibits.FIGURES.iterdir()}
     assert set(files) == named
     # What a clone of the repository should carry, and what a page should load.
-    assert sum(files.values()) < 3_000_000
+    assert sum(files.values()) < 500_000 * len(stored)
     assert max(files.values()) <= generate.exhibits.LARGEST_FIGURE
 
 

@@ -100,8 +100,14 @@ def anchor(check: CheckResult) -> str:
     return "check-" + re.sub(r"[^A-Za-z0-9]+", "-", check.code).strip("-").lower()
 
 
+# What is wrong with the half maps undoes what they show, and that outweighs what one map shows.
+_WEIGHT = {"F": 0, "1": 1}
+
+
 def warnings(result: ValidationResult) -> tuple[Warning, ...]:
-    return tuple(Warning(check, criterion) for check in result.checks for criterion in check.warnings)
+    """Every warning, the gravest first: of what was deposited, of the half maps, then in the order of the checks."""
+    checks = sorted(result.checks, key=lambda check: _WEIGHT.get(check.level, len(_WEIGHT)))
+    return tuple(Warning(check, criterion) for check in checks for criterion in check.warnings)
 
 
 def input_warnings(result: ValidationResult) -> tuple[Problem, ...]:

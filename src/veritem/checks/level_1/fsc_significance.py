@@ -13,6 +13,7 @@ from veritem.numerics.fsc import THRESHOLD, DetectionLimit, detection_limit, nor
 from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Series, format_number
 
 ALPHA = 0.01
+ROUNDING = 0.1  # Å
 DRAWS = 400
 SHOWN_P_VALUE = 1e-16  # smaller ones are drawn here
 
@@ -97,6 +98,7 @@ class FscSignificance(Check):
             quantity="reported_over_significant",
             text="Signal is detectable at the reported resolution",
             at_least=1.0,
+            rule="interval",
             because="Beyond the limit nothing in the half maps differs from noise; the test errs to the other side in "
             "1 % of cases",
             warning="Nothing is detectable at the reported resolution: it is {value} of the limit of detection.",
@@ -145,17 +147,22 @@ class FscSignificance(Check):
             over_half = resolution / curve.resolution
             over_half_interval = (interval[0] / curve.resolution, interval[1] / curve.resolution)
         caveats = []
-        over, p_value, why = None, None, "no resolution was reported"
+        over, over_interval, p_value, why = None, None, None, "no resolution was reported"
         if reported_resolution is None:
             caveats.append("No resolution was reported, so nothing is compared with it.")
         else:
             # Where nothing is significant, the halves resolve no more than the whole of what is masked.
-            over = reported_resolution / (resolution or 1.0 / float(curve.frequency[1]))
+            coarsest = resolution or 1.0 / float(curve.frequency[1])
+            over = reported_resolution / coarsest
+            low, high = interval or (coarsest, coarsest)
+            # A reported resolution is rounded to 0.1 Å.
+            over_interval = (reported_resolution / high, (reported_resolution + ROUNDING) / low)
             why = ""
             nearest = int(np.argmin(np.abs(found.frequency - 1.0 / reported_resolution)))
             p_value = float(normal_p_value(found.z[nearest]))
             if everywhere:
                 over = max(over, 1.0)
+                over_interval = (over, max(over, over_interval[1]))
         needed = None
         if curve.resolution is not None:
             needed = float(np.interp(1.0 / curve.resolution, found.frequency, found.needed))
@@ -183,7 +190,11 @@ class FscSignificance(Check):
                 note="" if over_half is not None else curve.reason.rstrip(".") or "nothing is significant",
             ),
             reported_over_significant=Quantity(
-                label="Reported resolution over the limit of detection", value=over, note=why
+                label="Reported resolution over the limit of detection",
+                value=over,
+                interval=over_interval,
+                confidence=None if over_interval is None else 0.95,
+                note=why,
             ),
             reported_p_value=Quantity(
                 label="p-value of the three shells at the reported resolution", value=p_value, digits=2, note=why

@@ -141,7 +141,7 @@ class GlobalResolution(Check):
             text="The voxels are fine enough: the FSC falls below 0.143 at 2.2 voxels or coarser",
             at_least=FINEST_OVER_PIXEL,
             because="Two voxels are the limit of any sampling, and interpolation damps what lies close to it",
-            warning="The resolution is limited by the voxels: the crossing is at {value} voxels.",
+            warning="The resolution is limited by the voxels: the crossing is at {value}.",
             causes=(
                 "Particles binned, or reconstructed with voxels too large for what they hold",
                 "Half maps that are not independent, or identical: their FSC falls nowhere",

@@ -157,7 +157,7 @@ class LocalDirectionalResolution(Check):
         Criterion(
             quantity="noise_anisotropy",
             text="The noise leaves all directions equally well resolved: the anisotropy of the resolution that it "
-            "makes is at most 0.10, or no more than chance",
+            "makes is at most 0.10",
             at_most=MOST_ANISOTROPY,
             significance="noise_p",
             alpha=ALPHA,
@@ -176,13 +176,14 @@ class LocalDirectionalResolution(Check):
         ),
         Criterion(
             quantity="azimuthal_excess",
-            text="The azimuthal resolution does not worsen from the centre to the rim, outright and beyond the radial "
-            "one, by more than 10 % or by no more than chance",
+            text="The azimuthal resolution worsens by at most 10 % from the centre to the rim, beyond what the radial "
+            "one does",
             at_most=MOST_EXCESS,
+            rule="interval",
             significance="azimuthal_p",
             alpha=ALPHA,
             because="Errors of the angles blur across the radius and in proportion to it, and nothing else in imaging "
-            "does. A warning also needs p of at most 0.01",
+            "does. A warning needs the whole 95 % interval beyond the limit, and p of at most 0.01",
             warning="Towards the rim the map is blurred across the radius more than along it: {value}.",
             causes=(
                 "Errors of the particles' angles of two or three degrees",

@@ -270,8 +270,8 @@ def local_resolution_criteria(measures: str, tolerance: float, because: str) -> 
             at_most=tolerance,
             rule="interval",
             because=because,
-            warning=f"No part of the map reaches the reported resolution: the finest 5 % of the {measures} over the "
-            "reported resolution is {value}.",
+            warning="Hardly any part of the map reaches the reported resolution: the finest 5 % of the "
+            f"{measures} begin at {{value}} of it.",
             causes=(
                 "The reported resolution is too good: from a tight mask without correction, or from halves that are "
                 "not independent",
