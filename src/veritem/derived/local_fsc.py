@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from veritem.derived.half_maps import HalfPart, HalfTransforms
 from veritem.derived.local_resolution import LocalResolution
@@ -134,9 +135,11 @@ def _followed(
     stream = local_correlations(
         first, second, part.shape, part.pixel_size, bands, target, like(mask, first), noise, threads
     )
-    for band, (rho, deviation) in zip(bands, stream, strict=True):
-        local = to_host(rho).ravel()[where]
-        follower.add(band, local, to_host(deviation).ravel()[where])
-        if percentiles is not None:
-            percentiles.append(np.percentile(local, PERCENTILES))
+    # One thread: others would spin while they wait for their share of many small products.
+    with threadpool_limits(1, user_api="blas"):
+        for band, (rho, deviation) in zip(bands, stream, strict=True):
+            local = to_host(rho).ravel()[where]
+            follower.add(band, local, to_host(deviation).ravel()[where])
+            if percentiles is not None:
+                percentiles.append(np.percentile(local, PERCENTILES))
     return follower.crossings()
