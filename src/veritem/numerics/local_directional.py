@@ -32,6 +32,7 @@ CONE_END = float(2.0 * (1.0 - np.cos(np.radians(20.0))))
 CONE_REACH = float(np.arccos(1.0 - CONE_END))
 # 1/Å times the window: products of two fields that wrap around stay so far from frequency 0. The window passes e^-6.
 WRAP = 0.55
+MOST_DENSE = 2500  # points whose correlations are held in one matrix, 50 MB
 LEAST_P = 1e-6  # smaller p-values would speak of tails that nobody has seen
 
 
@@ -450,6 +451,39 @@ def sum_inflation(
     return float(np.sqrt(max(everything, 0.0) / max(own, 1e-3 * everything)))
 
 
+def sum_freedom(
+    grid: CoarseGrid,
+    labels: NDArray[np.int64],
+    window: float,
+    weights: NDArray,
+    fitted: Sequence[NDArray],
+    factors: NDArray,
+    inflation: float,
+) -> float:
+    """Degrees of freedom of the standard error that blocks give to a weighted sum, by Satterthwaite.
+
+    Arguments as for `sum_inflation`, and what that gave. The error is a sum of squares of block sums, whose covariance
+    is M: it has (tr M)² / tr M² degrees. More than 2500 points are too many for M; blocks then count as `freedom` says,
+    which is less than they hold.
+    Satterthwaite, Biometrics Bulletin 2 (1946) 110, doi:10.2307/3002019.
+    """
+    blocks = int(labels.max()) + 1
+    if grid.count > MOST_DENSE:
+        return freedom(blocks, inflation)
+    positions = grid.positions()
+    squared = np.square(positions).sum(axis=1)
+    apart = squared[:, None] + squared - 2.0 * positions @ positions.T
+    field = np.exp(-apart / (4.0 * window**2)) * (factors.T @ factors)
+    base = np.linalg.qr(np.stack(fitted, axis=1))[0]
+    field -= base @ (base.T @ field)
+    field -= (field @ base) @ base.T
+    field *= weights[:, None] * weights
+    member = np.zeros((grid.count, blocks))
+    member[np.arange(grid.count), labels] = 1.0
+    covariance = member.T @ field @ member
+    return max(float(np.trace(covariance) ** 2 / np.square(covariance).sum()), 1.0)
+
+
 def freedom(blocks: int, inflation: float) -> float:
     """Degrees of freedom of a standard error from blocks that are not independent: as many as would be, less one."""
     return max(blocks / inflation**2 - 1.0, 1.0)
@@ -564,11 +598,13 @@ def block_slope(
     labels: NDArray[np.int64],
     rng: np.random.Generator,
     inflation: float = 1.0,
+    free: float | None = None,
     draws: int = 500,
 ) -> Slope:
     """The slope of y against x by least squares; its error by drawing whole blocks with replacement.
 
-    inflation: of the sum of (x - mean) y, with the mean and x as what was fitted; see `sum_inflation`.
+    inflation, free: of the sum of (x - mean) y, with the mean and x as what was fitted; see `sum_inflation` and
+    `sum_freedom`.
     """
     blocks = int(labels.max()) + 1
     x = x - x.mean()
@@ -580,4 +616,4 @@ def block_slope(
 
     picks = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=draws)
     error = inflation * float(np.std(slope(picks @ sums)))
-    return Slope(float(slope(sums.sum(axis=0))), error, freedom(blocks, inflation))
+    return Slope(float(slope(sums.sum(axis=0))), error, freedom(blocks, inflation) if free is None else free)

@@ -33,6 +33,7 @@ from veritem.numerics.local_directional import (
     cone_coefficients,
     cone_modes,
     radial_and_azimuthal,
+    sum_freedom,
     sum_inflation,
 )
 from veritem.results import (
@@ -243,12 +244,14 @@ class LocalDirectionalResolution(Check):
         cones = np.repeat(cone_coefficients(), [1, 5, 9])
         coefficients = fit_even(local.directions, values).T / cones
         ones = resolved.astype(float)
-        widen = copies * sum_inflation(local.grid, labels, local.reach, ones, (ones,))
+        inflation = sum_inflation(local.grid, labels, local.reach, ones, (ones,))
+        free = sum_freedom(local.grid, labels, local.reach, ones, (ones,), ones[None], inflation)
+        widen, free = copies * inflation, max(free / copies**2, 1.0)
         pattern = common_pattern(coefficients[resolved], known_labels, rng, widen, DRAWS)
-        shared = _shared(pattern)
+        shared = _shared(pattern, free)
         even = fit_even(local.directions, logarithms(local.of_even_signal)).T / cones
         noise_pattern = common_pattern(even[resolved], known_labels, rng, widen, DRAWS)
-        noise = _shared(noise_pattern)
+        noise = _shared(noise_pattern, free)
         by_direction, direction_error = _by_direction(values[:, resolved], known_labels, rng, widen)
 
         common = fit_even(local.directions, by_direction)
@@ -264,11 +267,13 @@ class LocalDirectionalResolution(Check):
         modes = cone_modes(local.directions).T
 
         def change(weights: NDArray) -> Slope:
-            inflation = copies * sum_inflation(
-                local.grid, labels, local.reach, lever, (known.astype(float), lever), modes @ weights
-            )
+            fitted, factors = (known.astype(float), lever), modes @ weights
+            inflation = sum_inflation(local.grid, labels, local.reach, lever, fitted, factors)
+            free = sum_freedom(local.grid, labels, local.reach, lever, fitted, factors, inflation)
             y = (own * weights).sum(axis=0)
-            slope = block_slope(radius[known], y[known], labels[known], rng, inflation, DRAWS)
+            slope = block_slope(
+                radius[known], y[known], labels[known], rng, copies * inflation, max(free / copies**2, 1.0), DRAWS
+            )
             return Slope(slope.value * rim, slope.error * rim, slope.freedom)
 
         excess, outright, radial_change = change(across - along), change(across), change(along)
@@ -303,7 +308,7 @@ class LocalDirectionalResolution(Check):
                 label="Mean directional resolution",
                 value=float(np.exp(pattern.coefficients[0])),
                 unit="Å",
-                interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], pattern.freedom, np.exp),
+                interval=_interval(pattern.coefficients[0], pattern.draws[:, 0], free, np.exp),
                 confidence=0.95,
                 note="geometric mean over places and directions, solvent in the windows allowed for",
             ),
@@ -487,7 +492,7 @@ def _chance(pattern: CommonPattern, label: str, blocks: int, rng: np.random.Gene
     )
 
 
-def _shared(pattern: CommonPattern) -> dict[str, Quantity]:
+def _shared(pattern: CommonPattern, free: float) -> dict[str, Quantity]:
     """The degree-2 part of the common pattern as resolutions, axes and anisotropy, with intervals."""
     values, axes = quadratic_axis(pattern.coefficients)
     worst_axis, best_axis = axes[0], axes[2]
@@ -501,7 +506,7 @@ def _shared(pattern: CommonPattern) -> dict[str, Quantity]:
     span = float(values[0] - values[2])
     left = float(np.sqrt(max(span**2 - chance, 0.0)))
     scale = float(np.exp(values[0]) - np.exp(values[2])) / span if span > 0 else 1.0
-    low, high = _interval(left, drawn[:, 1] - drawn[:, 0], pattern.freedom, np.positive)
+    low, high = _interval(left, drawn[:, 1] - drawn[:, 0], free, np.positive)
     turned = [quadratic_axis(draw)[1] for draw in pattern.draws]
     off = [
         float(np.quantile([angle_between(draw[i], axis) for draw in turned], 0.95))
@@ -513,7 +518,7 @@ def _shared(pattern: CommonPattern) -> dict[str, Quantity]:
             label=label,
             value=float(np.exp(mean + value)),
             unit="Å",
-            interval=_interval(mean + value, draws, pattern.freedom, np.exp),
+            interval=_interval(mean + value, draws, free, np.exp),
             confidence=0.95,
         )
 
