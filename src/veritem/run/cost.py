@@ -12,6 +12,8 @@ from veritem.submission.problems import ProblemList
 # Level 0 and its report on two cores, from benchmarks/level_0.py (128³ to 400³): a start, and so much per voxel.
 SECONDS, SECONDS_PER_MILLION_VOXELS = 8.0, 1.1
 GIGABYTES, BYTES_PER_VOXEL = 0.4, 48.0
+# What half maps add, from benchmarks/level_1.py (128³ and 256³).
+HALF_SECONDS, HALF_SECONDS_PER_MILLION_VOXELS, HALF_BYTES_PER_VOXEL = 25.0, 4.0, 24.0
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,14 @@ class Cost:
         return f"about {time} and {self.gigabytes:.1f} GB of memory"
 
 
-def predict(voxels: int) -> Cost:
-    """What all checks take on a map of so many voxels."""
-    return Cost(SECONDS + SECONDS_PER_MILLION_VOXELS * voxels / 1e6, GIGABYTES + BYTES_PER_VOXEL * voxels / 1e9)
+def predict(voxels: int, half_maps: bool = False) -> Cost:
+    """What all checks take on a map of so many voxels, without or with its half maps."""
+    seconds = SECONDS + SECONDS_PER_MILLION_VOXELS * voxels / 1e6
+    gigabytes = GIGABYTES + BYTES_PER_VOXEL * voxels / 1e9
+    if half_maps:
+        seconds += HALF_SECONDS + HALF_SECONDS_PER_MILLION_VOXELS * voxels / 1e6
+        gigabytes += HALF_BYTES_PER_VOXEL * voxels / 1e9
+    return Cost(seconds, gigabytes)
 
 
 def memory_problem(cost: Cost) -> Problem | None:

@@ -83,7 +83,7 @@ def run_submission(
     values = received.values() | {"threads": threads, "device": device}
     checks = select_checks(received.submission.include, received.submission.exclude)
     plan = make_plan(checks, values)
-    cost = predict(values["density_map"].data.size)
+    cost = predict(values["density_map"].data.size, values["half_maps"] is not None)
     progress(Event("planned", str(cost)))
     memory_note = memory_problem(cost)
     runner = Runner(plan, values, received.identities(), folder, progress)
