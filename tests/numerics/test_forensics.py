@@ -23,12 +23,11 @@ from veritem.numerics.forensics import (
     noise_taken_over,
     orientations,
     scaled_transform,
-    shifted_transform,
     spectrum_end,
     turned,
     volume_share,
 )
-from veritem.numerics.fourier import frequency_grid, irfftn, rfftn
+from veritem.numerics.fourier import frequency_grid, irfftn, rfftn, shifted_transform
 from veritem.numerics.fsc import shell_sums
 from veritem.numerics.shells import shell_count, shell_frequencies
 

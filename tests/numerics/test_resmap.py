@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2
 
 from veritem.numerics.device import to_host
-from veritem.numerics.fourier import fourier_resize, frequency_grid, irfftn, rfftn
+from veritem.numerics.fourier import fourier_resize, frequency_grid, irfftn, resize_transform, rfftn
 from veritem.numerics.resmap import (
     CUBIC,
     SCALE,
@@ -15,7 +15,6 @@ from veritem.numerics.resmap import (
     ScaleTest,
     anchored_law,
     correlation_volume,
-    crop_transform,
     false_discovery_limit,
     finest_significant,
     hollow_variance,
@@ -208,7 +207,7 @@ def test_independent_values_are_counted():
 @pytest.mark.parametrize(("shape", "smaller"), [((20, 24, 30), (12, 16, 18)), ((21, 17, 16), (21, 12, 10))])
 def test_cropping_a_transform_is_resizing_the_map(shape, smaller):
     values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    cropped = irfftn(crop_transform(rfftn(values), shape, smaller), smaller)
+    cropped = irfftn(resize_transform(rfftn(values), shape, smaller), smaller)
     assert np.allclose(cropped, fourier_resize(values, smaller), atol=2e-6)
 
 

@@ -31,12 +31,11 @@ from veritem.numerics.forensics import (
     noise_spectrum,
     noise_taken_over,
     scaled_transform,
-    shifted_transform,
     spectrum_end,
     volume_share,
     weighed_volume,
 )
-from veritem.numerics.fourier import fast_size, rfftn
+from veritem.numerics.fourier import fast_size, rfftn, shifted_transform
 from veritem.numerics.fsc import ShellSums, mask_inflation, point_group_order, shell_sums
 from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.shells import shell_frequencies

@@ -18,7 +18,7 @@ from scipy import ndimage
 from veritem.numerics.fourier import fast_size, irfftn, rfftn
 from veritem.numerics.fsc import ShellSums
 from veritem.numerics.masks import raised_cosine_edge
-from veritem.numerics.shells import shell_count, shell_frequencies
+from veritem.numerics.shells import axis_scales, shell_count, shell_frequencies
 
 Shape = tuple[int, int, int]
 
@@ -103,11 +103,6 @@ def _phase_sums(first, second, ez, ey, ex, nz, ny, nx, sz, sy, sx, counts, cross
                 curvature[shell, 5] += qy * qx * c.real
 
 
-def _scales(shape: Shape) -> tuple[float, float, float]:
-    longest = max(shape)
-    return longest / shape[0], longest / shape[1], longest / shape[2]
-
-
 # --------------------------------------------------------------------------- noise by frequency
 
 
@@ -134,7 +129,7 @@ def noise_spectrum(first: NDArray, second: NDArray, ratio: NDArray, shape: Shape
     shells = shell_count(shape)
     radial, counts, cubic, cubic_counts = (np.zeros(shells) for _ in range(4))
     _difference_sums(
-        first, second, np.asarray(ratio, np.float32), *shape, *_scales(shape), radial, counts, cubic, cubic_counts
+        first, second, np.asarray(ratio, np.float32), *shape, *axis_scales(shape), radial, counts, cubic, cubic_counts
     )
     return NoiseSpectrum(
         shell_frequencies(shape, pixel_size),
@@ -220,7 +215,7 @@ def weighed_volume(transform: NDArray, table: NDArray, shape: Shape, threads: in
 def scaled_transform(transform: NDArray, table: NDArray, shape: Shape) -> NDArray[np.complex64]:
     """A transform whose shells are multiplied by `table` (shells,); nothing beyond Nyquist."""
     out = np.empty_like(transform)
-    _weigh(transform, np.asarray(table, np.float32), *shape, *_scales(shape), out)
+    _weigh(transform, np.asarray(table, np.float32), *shape, *axis_scales(shape), out)
     return out
 
 
@@ -616,7 +611,7 @@ def estimate_shift(
             turns[1],
             turns[2],
             *shape,
-            *_scales(shape),
+            *axis_scales(shape),
             counts,
             cross,
             power_1,
@@ -643,18 +638,6 @@ def estimate_shift(
         if float(np.abs(step).max()) < 1e-3:
             break
     return ShiftEstimate((float(shift[0]), float(shift[1]), float(shift[2])), covariance)
-
-
-def shifted_transform(transform: NDArray, shape: Shape, shift: tuple[float, float, float]) -> NDArray[np.complex64]:
-    """The transform of a map moved by (z, y, x) voxels."""
-    out = np.array(transform, np.complex64)
-    for axis, (n, s) in enumerate(zip(shape, shift, strict=True)):
-        k = np.fft.fftfreq(n, 1 / n) if axis < 2 else np.arange(n // 2 + 1)
-        phase = np.exp(-2j * np.pi * k * s / n)
-        if n % 2 == 0:
-            phase[n // 2] = np.cos(np.pi * s)
-        out *= phase.astype(np.complex64).reshape([-1 if a == axis else 1 for a in range(3)])
-    return out
 
 
 # --------------------------------------------------------------------------- one map from two halves

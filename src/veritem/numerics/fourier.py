@@ -103,24 +103,51 @@ def fourier_resize(data: NDArray, shape: tuple[int, int, int], threads: int = 1)
     edges are unchanged and the pixel size along an axis becomes old * n_old / n_new. Coefficients on the Nyquist
     plane of the smaller grid are dropped: their partner is not on both grids.
     """
-    old = data.shape
-    transform = rfftn(data, threads)
-    resized = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), np.complex64)
-    keep = [(min(n, m) - 1) // 2 for n, m in zip(old, shape, strict=True)]
-    kx = keep[2] + 1
-    for z_new, z_old in _corner_slices(keep[0]):
-        for y_new, y_old in _corner_slices(keep[1]):
-            resized[z_new, y_new, :kx] = transform[z_old, y_old, :kx]
-    resized *= np.float32(np.prod(shape) / np.prod(old))
-    return irfftn(resized, shape, threads)
+    nz, ny, nx = data.shape
+    return irfftn(resize_transform(rfftn(data, threads), (nz, ny, nx), shape), shape, threads)
 
 
-def _corner_slices(keep: int) -> list[tuple[slice, slice]]:
-    positive = slice(0, keep + 1)
-    if keep == 0:
-        return [(positive, positive)]
-    negative = slice(-keep, None)
-    return [(positive, positive), (negative, negative)]
+def resize_transform(transform: Any, old: tuple[int, int, int], new: tuple[int, int, int]) -> Any:
+    """The half-complex transform of the same periodic density on another grid: cropped or padded, grey values kept.
+
+    old, new: (nz, ny, nx) of the maps. On an axis that changes, the Nyquist plane of the shorter one is dropped.
+    """
+    if tuple(old) == tuple(new):
+        return transform
+    xp = namespace(transform)
+    resized = xp.zeros((new[0], new[1], new[2] // 2 + 1), dtype=transform.dtype)
+    along_z, along_y = (_kept(n, m) for n, m in zip(old[:2], new[:2], strict=True))
+    kx = new[2] // 2 + 1 if old[2] == new[2] else (min(old[2], new[2]) - 1) // 2 + 1
+    for z in along_z:
+        for y in along_y:
+            resized[z, y, :kx] = transform[z, y, :kx]
+    resized *= float(np.prod(new) / np.prod(old))
+    return resized
+
+
+def _kept(old: int, new: int) -> tuple[slice, ...]:
+    """Coefficients of a full axis that are on both grids, from either end."""
+    if old == new:
+        return (slice(None),)
+    keep = (min(old, new) - 1) // 2
+    return (slice(0, keep + 1), slice(-keep, None)) if keep else (slice(0, 1),)
+
+
+def shifted_transform(
+    transform: NDArray, shape: tuple[int, int, int], shift: tuple[float, float, float]
+) -> NDArray[np.complex64]:
+    """The half-complex transform of a map of `shape` moved by (z, y, x) voxels.
+
+    On the Nyquist plane of an even axis the phase is replaced by its cosine: the coefficient there must stay real.
+    """
+    out = np.array(transform, np.complex64)
+    for axis, (n, s) in enumerate(zip(shape, shift, strict=True)):
+        k = np.fft.fftfreq(n, 1 / n) if axis < 2 else np.arange(n // 2 + 1)
+        phase = np.exp(-2j * np.pi * k * s / n)
+        if n % 2 == 0:
+            phase[n // 2] = np.cos(np.pi * s)
+        out *= phase.astype(np.complex64).reshape([-1 if a == axis else 1 for a in range(3)])
+    return out
 
 
 def resample(density_map: DensityMap, pixel_size: float, threads: int = 1) -> DensityMap:

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from veritem.numerics.fourier import rfftn
-from veritem.numerics.shells import shell_count
+from veritem.numerics.shells import axis_scales, shell_count
 
 THRESHOLD = 0.143  # Rosenthal and Henderson, J Mol Biol 333 (2003) 721, doi:10.1016/j.jmb.2003.07.013
 # Shells further apart than this share nothing through a mask that fills a box cut to it.
@@ -75,10 +75,8 @@ def shell_sums(first: NDArray, second: NDArray, shape: tuple[int, int, int]) -> 
 
     Harauz and van Heel, Optik 73 (1986) 146.
     """
-    longest, shells = max(shape), shell_count(shape)
-    sums = [np.zeros(shells) for _ in range(4)]
-    nz, ny, nx = shape
-    _shell_sums(first, second, nz, ny, nx, longest / nz, longest / ny, longest / nx, *sums)
+    sums = [np.zeros(shell_count(shape)) for _ in range(4)]
+    _shell_sums(first, second, *shape, *axis_scales(shape), *sums)
     return ShellSums(*sums)
 
 
@@ -118,10 +116,8 @@ def phase_residual(first: NDArray, second: NDArray, shape: tuple[int, int, int])
     Noise alone has 180°/√3 = 103.9°; NaN in shell 0 and where both maps are empty.
     Frank, Verschoor and Boublik, Science 214 (1981) 1353, doi:10.1126/science.7313694.
     """
-    longest, shells = max(shape), shell_count(shape)
-    squares, weights = np.zeros(shells), np.zeros(shells)
-    nz, ny, nx = shape
-    _phase_residual(first, second, nz, ny, nx, longest / nz, longest / ny, longest / nx, squares, weights)
+    squares, weights = np.zeros(shell_count(shape)), np.zeros(shell_count(shape))
+    _phase_residual(first, second, *shape, *axis_scales(shape), squares, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         residual = np.degrees(np.sqrt(squares / weights))
     residual[0] = np.nan
@@ -249,7 +245,7 @@ def mask_correlation(mask: NDArray, threads: int = 1) -> ShellCorrelation:
     transform = rfftn(mask * mask, threads)
     steps = 32
     power, offset = np.zeros(longest * steps), np.zeros(longest * steps)
-    _offset_histogram(transform, nz, ny, nx, longest / nz, longest / ny, longest / nx, steps, power, offset)
+    _offset_histogram(transform, nz, ny, nx, *axis_scales((nz, ny, nx)), steps, power, offset)
     held = power > 0
     power, q = power[held], offset[held] / power[held]
     own = float(power[0])

@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from veritem.numerics.device import like, namespace
-from veritem.numerics.fourier import axis_frequencies, fast_size, irfftn, rfftn
+from veritem.numerics.fourier import axis_frequencies, fast_size, irfftn, resize_transform, rfftn
 from veritem.numerics.fsc import THRESHOLD, ShellSums
 
 # A window's diameter over the standard deviation of its Gaussian, and a band's half-width times the diameter. Together
@@ -216,12 +216,12 @@ def local_correlations(
     for band in bands:
         grid = _band_grid(band, shape, pixel_size)
         if mask_transform is not None and grid != held:
-            squared = irfftn(_cropped(mask_transform, shape, grid), grid, threads)
+            squared = irfftn(resize_transform(mask_transform, shape, grid), grid, threads)
             squared = xp.clip(squared, 0.0, 1.0) ** 2
             held = grid
         gain = like(_radial_gain(band, grid, shape, pixel_size, noise), first)
-        a = irfftn(_cropped(first, shape, grid) * gain, grid, threads)
-        b = irfftn(_cropped(second, shape, grid) * gain, grid, threads)
+        a = irfftn(resize_transform(first, shape, grid) * gain, grid, threads)
+        b = irfftn(resize_transform(second, shape, grid) * gain, grid, threads)
         del gain
         windows = [like(w, first) for w in _windows(band.window, grid, shape, pixel_size, target)]
         # One product at a time: memory is what runs out first.
@@ -266,24 +266,6 @@ def _band_grid(band: WindowedBand, shape: tuple[int, int, int], pixel_size: floa
     nyquist = band.highest + 0.3 / band.window
     sizes = [min(n, fast_size(int(np.ceil(2.0 * nyquist * n * pixel_size)))) for n in shape]
     return sizes[0], sizes[1], sizes[2]
-
-
-def _cropped(transform: Any, shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Any:
-    """The low-frequency part of a half-complex transform, as the transform of the same density on a coarser grid."""
-    if grid == shape:
-        return transform
-    xp = namespace(transform)
-    scale = float(np.prod(grid) / np.prod(shape))
-    kz, ky, kx = ((min(n, m) - 1) // 2 for n, m in zip(grid, shape, strict=True))
-    small = xp.zeros((grid[0], grid[1], grid[2] // 2 + 1), dtype=transform.dtype)
-    for z in _ends(kz):
-        for y in _ends(ky):
-            small[z, y, : kx + 1] = transform[z, y, : kx + 1] * scale
-    return small
-
-
-def _ends(keep: int) -> tuple[slice, ...]:
-    return (slice(0, keep + 1), slice(-keep, None)) if keep else (slice(0, 1),)
 
 
 def _radial_gain(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from veritem.numerics.bands import Band
 from veritem.numerics.device import like, namespace
-from veritem.numerics.fourier import fast_size, irfftn, rfftn
+from veritem.numerics.fourier import fast_size, irfftn, resize_transform, rfftn
 
 Shape = tuple[int, int, int]
 Lengths = tuple[float, float, float]
@@ -42,13 +42,11 @@ def part_of_spectrum(transform: Any, shape: Shape, goal: Shape, stride: int = 1)
     grid is `goal`.
     Planes at the Nyquist frequency of a coarser axis, and what the source does not reach, are zero.
     """
-    if goal == shape and stride == 1:
-        return transform
+    if stride == 1:
+        return resize_transform(transform, shape, goal)
     xp = namespace(transform)
     result = transform
     for axis, (n, m) in enumerate(zip(shape, goal, strict=True)):
-        if n == m and stride == 1:
-            continue
         own = np.arange(m // 2 + 1) if axis == 2 else np.rint(np.fft.fftfreq(m, 1.0 / m)).astype(np.int64)
         void = (2 * np.abs(own) == m) | (2 * stride * np.abs(own) >= n)
         taken = np.where(void, 0, own * stride)
@@ -57,7 +55,7 @@ def part_of_spectrum(transform: Any, shape: Shape, goal: Shape, stride: int = 1)
             keep = (~void).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
             result = result * like(keep, result)
     # Noise in a smaller box has smaller coefficients: the root of the ratio of the numbers of voxels.
-    return result * float((np.prod(goal) / np.prod(shape)) ** (1.0 if stride == 1 else 0.5))
+    return result * float(np.sqrt(np.prod(goal) / np.prod(shape)))
 
 
 def frequencies(shape: Shape, lengths: Lengths) -> tuple[NDArray, NDArray, NDArray]:

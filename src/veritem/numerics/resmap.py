@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from veritem.numerics.device import like, namespace, to_host
-from veritem.numerics.fourier import fast_size, irfftn, rfftn
+from veritem.numerics.fourier import fast_size, irfftn, resize_transform, rfftn
 from veritem.numerics.shells import shell_frequencies, shell_means
 
 # Filters named by a wavelength have the Gaussian exp(-(SCALE r / wavelength)²) and answer most to waves that are TUNED
@@ -457,12 +457,12 @@ def scale_tests(
         filters = wave_filters(TUNED * wavelength, edges)
         needed = np.zeros(grid, bool)
         _mark(index, size, needed)
-        transform = crop_transform(noise, shape, grid) * gain
+        transform = resize_transform(noise, shape, grid) * gain
         lags = to_host(irfftn(xp.astype(_power(transform), xp.complex64), grid, threads))
         ratios = []
         variance = None
         for source in (noise, mean):
-            field = irfftn(crop_transform(source, shape, grid) * gain, grid, threads)
+            field = irfftn(resize_transform(source, shape, grid) * gain, grid, threads)
             if variance is None:
                 window = max(noise_window, wavelength)
                 variance = to_host(hollow_variance(field, edges, window, HOLLOW * wavelength, threads))
@@ -480,27 +480,6 @@ def _grid_for(wavelength: float, shape: tuple[int, int, int], extent: tuple[floa
     sizes = (max(8, fast_size(int(np.ceil(SAMPLES * e / wavelength)))) for e in extent)
     nz, ny, nx = (min(n, s) for n, s in zip(shape, sizes, strict=True))
     return nz, ny, nx
-
-
-def crop_transform(transform: Any, shape: tuple[int, int, int], smaller: tuple[int, int, int]) -> Any:
-    """The half-complex transform of the same periodic density on a coarser grid; grey values are kept.
-
-    Coefficients on the Nyquist plane of an axis that gets shorter have their partner on the larger grid only: dropped.
-    """
-    if tuple(smaller) == tuple(shape):
-        return transform
-    xp = namespace(transform)
-    out = xp.zeros((smaller[0], smaller[1], smaller[2] // 2 + 1), dtype=xp.complex64)
-    ranges = []
-    for new, old in zip(smaller[:2], shape[:2], strict=True):
-        low = (new - 1) // 2 if new < old else new // 2
-        high = (new - 1) // 2
-        ranges.append([slice(0, low + 1)] + ([slice(-high, None)] if high else []))
-    kx = (smaller[2] - 1) // 2 if smaller[2] < shape[2] else smaller[2] // 2
-    for z in ranges[0]:
-        for y in ranges[1]:
-            out[z, y, : kx + 1] = transform[z, y, : kx + 1]
-    return out * float(np.prod(smaller) / np.prod(shape))
 
 
 def hollow_variance(

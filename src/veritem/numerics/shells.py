@@ -27,6 +27,13 @@ def shell_frequencies(shape: tuple[int, int, int], pixel_size: float) -> NDArray
     return np.arange(shell_count(shape), dtype=np.float64) * shell_width(shape, pixel_size)
 
 
+def axis_scales(shape: tuple[int, int, int]) -> tuple[float, float, float]:
+    """Fourier voxels of z, y and x in those of the longest axis."""
+    nz, ny, nx = shape
+    longest = max(shape)
+    return longest / nz, longest / ny, longest / nx
+
+
 @njit(nogil=True, cache=True)
 def _accumulate(power, nz, ny, nx, scale_z, scale_y, scale_x, sums, squares, counts):
     shells = sums.size
@@ -56,11 +63,9 @@ def shell_means(
     values: (nz, ny, nx // 2 + 1), e.g. |F|² or Re(F1 F2*).
     Returns three (shells,) float64.
     """
-    nz, ny, nx = shape
-    longest = max(shape)
     shells = shell_count(shape)
     sums, squares, counts = np.zeros(shells), np.zeros(shells), np.zeros(shells)
-    _accumulate(values, nz, ny, nx, longest / nz, longest / ny, longest / nx, sums, squares, counts)
+    _accumulate(values, *shape, *axis_scales(shape), sums, squares, counts)
     held = np.maximum(counts, 1e-30)
     mean = sums / held
     return mean, np.maximum(squares / held - mean**2, 0.0), counts

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.distance import signed_distance
-from veritem.numerics.fourier import axis_frequencies, frequency_grid, irfftn, rfftn
+from veritem.numerics.fourier import axis_frequencies, frequency_grid, irfftn, rfftn, shifted_transform
 from veritem.simulation.half_maps import SimulatedMap, Transfer
 from veritem.simulation.models import AtomicModel
 from veritem.simulation.noise import white_noise
@@ -55,13 +55,8 @@ def shift_density(data: NDArray, shift: tuple[float, float, float], threads: int
     if all(float(s).is_integer() for s in shift):
         whole = int(shift[0]), int(shift[1]), int(shift[2])
         return np.roll(np.asarray(data, np.float32), whole, axis=(0, 1, 2))
-    transform = rfftn(data, threads)
-    for axis, (f, s) in enumerate(zip(axis_frequencies(data.shape, 1.0), shift, strict=True)):
-        angle = -2 * np.pi * f.astype(np.float64) * s
-        phase = np.exp(1j * angle)
-        phase[np.abs(np.abs(f) - 0.5) < 1e-6] = np.cos(np.pi * s)
-        transform *= phase.astype(np.complex64).reshape([-1 if a == axis else 1 for a in range(3)])
-    return irfftn(transform, data.shape, threads)
+    shape = data.shape
+    return irfftn(shifted_transform(rfftn(data, threads), shape, shift), shape, threads)
 
 
 def mirror_density(data: NDArray) -> NDArray:
