@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from veritem.checks.base import Check, Verdict, judge
+from veritem.numerics.bands import Resampling
 from veritem.numerics.density_map import DensityMap, HalfMaps
 from veritem.numerics.device import CPU
 from veritem.run.execute import Runner
@@ -56,6 +57,11 @@ def pair_values(simulated: Any, resolution: float | None = None, **inputs: Any) 
         reported_resolution=resolution,
         **inputs,
     )
+
+
+def uncut(density: DensityMap) -> Resampling:
+    """The plan of a part that is the whole map."""
+    return Resampling((0, 0, 0), density.shape, density.shape, density.pixel_size)
 
 
 def measured(check: Check, density_map: DensityMap, **inputs: float | None) -> tuple[Any, Verdict]:

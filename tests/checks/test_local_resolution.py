@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from tests.checks.by_name import uncut
 from veritem.checks.base import judge
 from veritem.checks.level_1.local_resolution import LocalResolutionCheck, local_resolution_criteria
 from veritem.derived.half_maps import HalfPart
@@ -34,7 +35,7 @@ def part() -> HalfPart:
     depth = (42.0 - radius).astype(np.float32)
     density = DensityMap(np.maximum(depth, 0).astype(np.float32), PIXEL)
     empty = np.zeros((SIZE, SIZE, SIZE // 2 + 1), np.complex64)
-    return HalfPart(empty, empty, density, depth, np.flatnonzero(depth > 0), 4.0)
+    return HalfPart(empty, empty, density, depth, np.flatnonzero(depth > 0), 4.0, uncut(density))
 
 
 def local(mean: float, rng: np.random.Generator, missing: float = 0.0) -> LocalResolution:

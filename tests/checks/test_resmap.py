@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.checks.by_name import Values, pair_values
+from tests.checks.by_name import Values, pair_values, uncut
 from veritem.checks.level_1.resmap import ResMap
-from veritem.derived.half_maps import HalfPart
-from veritem.derived.resmap import WaveResolution, WhitenedPart, resmap
+from veritem.derived.half_maps import HalfPart, WhitenedPart
+from veritem.derived.resmap import WaveResolution, resmap
 from veritem.errors import Inconclusive
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.fourier import frequency_grid, irfftn, rfftn
@@ -31,7 +31,9 @@ def part_of(signal: NDArray, seed: int, noise=lambda rng: rng.standard_normal((S
     halves = [signal.astype(np.float32) + noise(rng) for _ in range(2)]
     depth = (36.0 - RADIUS).astype(np.float32)
     density = DensityMap((halves[0] + halves[1]) / 2, PIXEL)
-    return HalfPart(rfftn(halves[0]), rfftn(halves[1]), density, depth, np.flatnonzero(depth > 0), PIXEL / 0.4)
+    return HalfPart(
+        rfftn(halves[0]), rfftn(halves[1]), density, depth, np.flatnonzero(depth > 0), PIXEL / 0.4, uncut(density)
+    )
 
 
 def waves(part: HalfPart) -> WaveResolution:

@@ -14,13 +14,13 @@ from veritem.derived.spectra import MeasuredNoise, bounding_slices, outside_leve
 from veritem.errors import NotApplicable
 from veritem.numerics.bands import (
     Band,
+    cut_part,
     degrees_of_freedom,
-    extract,
     local_band_powers,
     plan_resampling,
 )
 from veritem.numerics.density_map import DensityMap
-from veritem.numerics.fourier import fourier_resize, gaussian_filter, rfftn
+from veritem.numerics.fourier import gaussian_filter, rfftn
 from veritem.numerics.guinier import ReferenceSpectrum
 from veritem.numerics.local import STRUCTURE, LocalLines, band_model, local_guinier
 
@@ -135,8 +135,7 @@ def band_bank(
     high = tuple(s.stop + margin for s in box)
     target = min(SAMPLING / limit, COARSEST_PIXEL)
     plan = plan_resampling((low[0], low[1], low[2]), (high[0], high[1], high[2]), pixel_size, target)
-    part = extract(density_map.data, plan, background, TAPER / pixel_size)
-    data = part if plan.shape == plan.taken else fourier_resize(part, plan.shape, threads)
+    data = cut_part(density_map.data, plan, background, TAPER / pixel_size, threads)
     density = DensityMap(data, plan.pixel_size, plan.origin(density_map.origin, pixel_size))
     depth = depth_on(mask_distance, density, density_map)
     index = np.flatnonzero(depth > 0)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from veritem.derived.bands import PADDING, TAPER, depth_on
 from veritem.derived.registry import derived
 from veritem.derived.spectra import bounding_slices
-from veritem.numerics.bands import extract, plan_resampling
+from veritem.errors import Inconclusive
+from veritem.numerics.bands import Resampling, cut_part, plan_resampling
 from veritem.numerics.density_map import DensityMap, HalfMaps
-from veritem.numerics.device import Device
-from veritem.numerics.fourier import fast_size, fourier_resize, rfftn
+from veritem.numerics.device import Device, like
+from veritem.numerics.fourier import fast_size, fourier_resize, irfftn, rfftn
 from veritem.numerics.fsc import (
     THRESHOLD,
     ShellCorrelation,
@@ -31,6 +32,7 @@ from veritem.numerics.fsc import (
     smoothed_crossing,
 )
 from veritem.numerics.masks import raised_cosine_edge
+from veritem.numerics.resmap import whitened
 from veritem.numerics.shells import shell_frequencies
 
 EDGE_WIDTH, EDGE_VOXELS = 6.0, 3.0  # Å, voxels: as the soft mask
@@ -172,6 +174,7 @@ class HalfPart:
     are tapered over 8 Å, 25 Å away from the particle. density: their mean as a map (in this computer's memory).
     depth: (nz, ny, nx) float32, Å inside the hard mask, negative outside. index: flat indices of the voxels inside.
     resolution: Å, the finer of the reported and the measured one, from which the grid was chosen.
+    plan: how the part was cut from the half maps.
     """
 
     first: Any
@@ -180,6 +183,7 @@ class HalfPart:
     depth: NDArray[np.float32]
     index: NDArray[np.int64]
     resolution: float
+    plan: Resampling
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -325,16 +329,15 @@ def half_map_fsc(
     independent = np.maximum(sums.counts / (correlation.inflation**2 * order), 1.0)
     smoothed = smooth_fsc(corrected, independent)
     drawn = fsc_draws(smoothed, independent, correlation, DRAWS, np.random.default_rng([seed, 0xF5C]))
-    found = {}
-    for threshold in (THRESHOLD, 0.5):
-        crossing = float(smoothed_crossing(frequency, corrected, independent, threshold))
-        crossings = smoothed_crossing(frequency, drawn, independent, threshold)
-        found[threshold] = _resolution(crossing, frequency), _resolution_interval(crossings, frequency)
-    (resolution, interval), (half_resolution, half_interval) = found[THRESHOLD], found[0.5]
+    read = {t: float(smoothed_crossing(frequency, corrected, independent, t)) for t in (THRESHOLD, 0.5)}
+    resolution, half_resolution = (_resolution(crossing, frequency) for crossing in read.values())
+    interval, half_interval = (
+        _resolution_interval(smoothed_crossing(frequency, drawn, independent, t), frequency) for t in read
+    )
     # Where not even the coarsest shells are more than noise would be, a crossing is one of noise.
     limit = detection_limit(frequency, corrected, independent, correlation, SIGNIFICANCE)
-    below_from_the_start = resolution is None and not np.isnan(smoothed_crossing(frequency, corrected, independent))
-    nothing = int(limit.passed) == 0 or bool(below_from_the_start)
+    below_from_the_start = resolution is None and not np.isnan(read[THRESHOLD])
+    nothing = int(limit.passed) == 0 or below_from_the_start
     reason = ""
     if nothing:
         resolution, half_resolution = None, None
@@ -509,8 +512,8 @@ def half_part(
     )
     parts = []
     for half in (half_maps.first, half_maps.second):
-        part = extract(half.data, plan, float(np.mean(half.data, dtype=np.float64)), TAPER / pixel_size)
-        parts.append(part if plan.shape == plan.taken else fourier_resize(part, plan.shape, threads))
+        level = float(np.mean(half.data, dtype=np.float64))
+        parts.append(cut_part(half.data, plan, level, TAPER / pixel_size, threads))
     mean = (parts[0] + parts[1]) * np.float32(0.5)
     density = DensityMap(mean, plan.pixel_size, plan.origin(half_maps.first.origin, pixel_size))
     depth = depth_on(mask_distance, density, half_maps.first)
@@ -521,4 +524,38 @@ def half_part(
         depth=depth,
         index=np.flatnonzero(depth > 0),
         resolution=resolution,
+        plan=plan,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class WhitenedPart:
+    """The mean of the half maps and half their difference around the particle, their radial noise made white.
+
+    mean, noise: half-complex transforms on the grid of the half maps' part, on the run's device.
+    held: Å, beyond which the half maps hold nothing; twice the part's pixel size where they hold all that it can.
+    """
+
+    mean: Any
+    noise: Any
+    held: float
+
+
+@derived
+def whitened_part(half_transforms: HalfTransforms, half_part: HalfPart, threads: int) -> WhitenedPart:
+    """Whiten the whole maps, then cut: from a part's tapered faces the strong frequencies leak into the weak ones.
+
+    Raises Inconclusive when the halves do not differ.
+    """
+    whole, part = half_transforms, half_part
+    mean, noise, limit = whitened(whole.first, whole.second, whole.shape, whole.pixel_size)
+    if limit == 0.0:
+        raise Inconclusive(
+            "The half maps do not differ, so nothing can be compared with their noise. Send the two half maps of the "
+            "refinement, not one map twice."
+        )
+    cut = []
+    for transform in (mean, noise):
+        data = irfftn(transform, whole.shape, threads)
+        cut.append(rfftn(like(cut_part(data, part.plan, 0.0, TAPER / whole.pixel_size, threads), part.first), threads))
+    return WhitenedPart(cut[0], cut[1], max(1.0 / limit, 2.0 * part.pixel_size))

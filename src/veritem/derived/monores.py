@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veritem.derived.half_maps import HalfPart
+from veritem.derived.half_maps import HalfPart, WhitenedPart
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.registry import derived
-from veritem.derived.resmap import WhitenedPart
 from veritem.numerics.bands import Band
 from veritem.numerics.device import like, to_host
 from veritem.numerics.fourier import irfftn

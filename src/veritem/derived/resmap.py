@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veritem.derived.bands import TAPER
-from veritem.derived.half_maps import HalfPart, HalfTransforms
+from veritem.derived.half_maps import HalfPart, WhitenedPart
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.registry import derived
-from veritem.errors import Inconclusive
-from veritem.numerics.bands import Resampling, extract
-from veritem.numerics.density_map import HalfMaps
-from veritem.numerics.device import like
-from veritem.numerics.fourier import fourier_resize, irfftn, rfftn
 from veritem.numerics.resmap import (
     ScaleTest,
     false_discovery_limit,
     finest_significant,
     log_spaced,
     scale_tests,
-    whitened,
 )
 
 FINEST = 2.2  # voxels
@@ -52,48 +44,6 @@ class WaveResolution(LocalResolution):
     significant_noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     held: float = 0.0
     limit: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class WhitenedPart:
-    """The mean of the half maps and half their difference around the particle, their radial noise made white.
-
-    mean, noise: half-complex transforms on the grid of the half maps' part, on the run's device.
-    held: Å, beyond which the half maps hold nothing; twice the part's pixel size where they hold all that it can.
-    """
-
-    mean: Any
-    noise: Any
-    held: float
-
-
-@derived
-def whitened_part(
-    half_maps: HalfMaps, half_transforms: HalfTransforms, half_part: HalfPart, threads: int
-) -> WhitenedPart:
-    """Whiten the whole maps, then cut: from a part's tapered faces the strong frequencies leak into the weak ones.
-
-    Raises Inconclusive when the halves do not differ.
-    """
-    whole, part = half_transforms, half_part
-    mean, noise, limit = whitened(whole.first, whole.second, whole.shape, whole.pixel_size)
-    if limit == 0.0:
-        raise Inconclusive(
-            "The half maps do not differ, so nothing can be compared with their noise. Send the two half maps of the "
-            "refinement, not one map twice."
-        )
-    # How the part was cut from the half maps.
-    offsets = zip(part.density.origin[::-1], half_maps.first.origin[::-1], strict=True)
-    z, y, x = (round((own - first) / whole.pixel_size) for own, first in offsets)
-    nz, ny, nx = (round(n * part.pixel_size / whole.pixel_size) for n in part.shape)
-    plan = Resampling((z, y, x), (nz, ny, nx), part.shape, part.pixel_size)
-    cut = []
-    for transform in (mean, noise):
-        data = extract(irfftn(transform, whole.shape, threads), plan, 0.0, TAPER / whole.pixel_size)
-        if plan.shape != plan.taken:
-            data = fourier_resize(data, plan.shape, threads)
-        cut.append(rfftn(like(data, part.first), threads))
-    return WhitenedPart(cut[0], cut[1], max(1.0 / limit, 2.0 * part.pixel_size))
 
 
 @derived

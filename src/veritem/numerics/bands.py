@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from veritem.numerics.fourier import fast_size, frequency_grid, gaussian_filter, irfftn
+from veritem.numerics.fourier import fast_size, fourier_resize, frequency_grid, gaussian_filter, irfftn
 
 
 @dataclass(frozen=True)
@@ -152,3 +152,9 @@ def extract(data: NDArray, plan: Resampling, background: float, taper: float) ->
         ramp = 0.5 - 0.5 * np.cos(np.pi * np.minimum(edge / max(taper, 1.0), 1.0))
         part *= ramp.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
     return part
+
+
+def cut_part(data: NDArray, plan: Resampling, background: float, taper: float, threads: int = 1) -> NDArray[np.float32]:
+    """`extract`, sampled on the planned grid."""
+    part = extract(data, plan, background, taper)
+    return part if plan.shape == plan.taken else fourier_resize(part, plan.shape, threads)
