@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import spearmanr
 
+from veritem.checks.markers import reported_marker
 from veritem.results import (
     CheckResult,
     Column,
@@ -12,7 +13,6 @@ from veritem.results import (
     Figure,
     IntervalFigure,
     IntervalRow,
-    Marker,
     Table,
 )
 from veritem.run.folder import OutputFolder
@@ -40,9 +40,6 @@ def compare_resolutions(
                 )
     if len(rows) < 2:
         return None
-    markers = () if reported is None else (
-        Marker(axis="x", value=reported, label=f"reported {reported:.3g} Å", role="reported"),
-    )  # fmt: skip
     figure: Figure = IntervalFigure(
         key="estimates",
         title="Every estimate of the resolution",
@@ -52,7 +49,7 @@ def compare_resolutions(
         alt_text="; ".join(f"{row.label} {row.value:.3g} Å" for row in rows),
         rows=tuple(rows),
         x_label="resolution (Å)",
-        markers=markers,
+        markers=reported_marker(reported, power=1),
     )
     tables = () if folder is None else _agreement(checks, folder)
     return Comparison(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion, MapOutput
+from veritem.checks.markers import reported_marker
 from veritem.derived.noise import NoiseRegion
 from veritem.derived.spectra import MapSpectrum
 from veritem.errors import Inconclusive, NotApplicable
@@ -581,14 +582,7 @@ def _guinier_plot(m: GlobalBFactorMeasurement) -> CurveFigure:
         )
     edges = 0.5 * np.log(np.maximum(spectrum.edge_power[shown], 1e-300)) - level
     series.append(_series("Left by the edges of masks", x, edges, "other"))
-    markers = [
-        Marker(
-            axis="x",
-            value=1.0 / m.reported_resolution**2,
-            role="reported",
-            label=f"reported {m.reported_resolution:.3g} Å",
-        ),
-    ]
+    markers = list(reported_marker(m.reported_resolution, power=-2))
     if m.line is not None:
         series += _fit_series(m, m.line, shown, level)
         fitted = frequency[m.used]

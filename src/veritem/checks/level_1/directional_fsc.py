@@ -16,6 +16,7 @@ from veritem.checks.level_1.direction_figures import (
     projected_directions,
     sphere_figure,
 )
+from veritem.checks.markers import reported_marker
 from veritem.derived.directional_fsc import (
     DRAWS,
     SHAPE_THRESHOLD,
@@ -312,13 +313,6 @@ def fsc_volume(d: DirectionalCorrelation, falling: bool = False) -> tuple[NDArra
     return volume.astype(np.float32), d.shell_width * step
 
 
-def _reported(resolution: float | None, frequency: bool) -> list[Marker]:
-    if resolution is None:
-        return []
-    value = 1.0 / resolution if frequency else resolution
-    return [Marker(axis="x", value=value, label=f"reported {resolution:.3g} Å", role="reported")]
-
-
 def _profiles(m: DirectionalFscMeasurement) -> CurveFigure:
     d = m.correlation
     names = ["x", "y", "z", "best cone", "worst cone"]
@@ -354,7 +348,7 @@ def _profiles(m: DirectionalFscMeasurement) -> CurveFigure:
         x_scale="inverse",
         markers=(
             Marker(axis="y", value=THRESHOLD, label="0.143", role="limit"),
-            *_reported(m.reported_resolution, True),
+            *reported_marker(m.reported_resolution),
         ),
     )
 
@@ -392,7 +386,7 @@ def _histogram(m: DirectionalFscMeasurement) -> HistogramFigure:
         y_label="directions",
         markers=(
             Marker(axis="x", value=d.resolution, label=f"global {d.resolution:.3g} Å"),
-            *_reported(m.reported_resolution, False),
+            *reported_marker(m.reported_resolution, power=1),
         ),
     )
 

@@ -8,11 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from veritem.checks.base import Check, Criterion
-from veritem.derived.half_maps import HalfMapFsc
+from veritem.checks.markers import reported_marker
+from veritem.derived.half_maps import SIGNIFICANCE, HalfMapFsc
 from veritem.numerics.fsc import THRESHOLD, DetectionLimit, detection_limit, normal_p_value
 from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Series, format_number
 
-ALPHA = 0.01
+ALPHA = SIGNIFICANCE
 ROUNDING = 0.1  # Å
 DRAWS = 400
 SHOWN_P_VALUE = 1e-16  # smaller ones are drawn here
@@ -232,10 +233,7 @@ def _markers(m: FscSignificanceMeasurement) -> list[Marker]:
     if m.significant_resolution.interval is not None:
         low, high = m.significant_resolution.interval
         markers.append(Marker(axis="x", value=1.0 / high, end=1.0 / low, label="limit, 95 % interval"))
-    if m.reported_resolution is not None:
-        label = f"reported {m.reported_resolution:.3g} Å"
-        markers.append(Marker(axis="x", value=1.0 / m.reported_resolution, label=label, role="reported"))
-    return markers
+    return [*markers, *reported_marker(m.reported_resolution)]
 
 
 def _numbers(values: np.ndarray) -> tuple[float, ...]:

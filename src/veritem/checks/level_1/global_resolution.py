@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion
+from veritem.checks.markers import reported_marker
 from veritem.derived.half_maps import HalfMapFsc, MaskedEstimate, MaskedHalves
 from veritem.numerics.density_map import HalfMaps
 from veritem.numerics.fsc import (
@@ -446,13 +447,6 @@ def _mean_resolution(family: tuple[MaskedEstimate, ...]) -> float | None:
     return None if crossing is None else 1.0 / crossing
 
 
-def _reported(measurement: GlobalResolutionMeasurement) -> tuple[Marker, ...]:
-    reported = measurement.reported_resolution
-    if reported is None:
-        return ()
-    return (Marker(axis="x", value=1.0 / reported, label=f"reported {reported:.3g} Å", role="reported"),)
-
-
 def _curve(label: str, x: NDArray, y: NDArray, **more: object) -> Series:
     known = np.isfinite(y)
     return Series(
@@ -466,7 +460,7 @@ def _curve(label: str, x: NDArray, y: NDArray, **more: object) -> Series:
 def _fsc_figure(m: GlobalResolutionMeasurement) -> CurveFigure:
     curve = m.curve
     deviation = fsc_deviation(curve.smoothed, curve.independent)[1:]
-    markers = [Marker(axis="y", value=THRESHOLD, label="0.143", role="limit"), *_reported(m)]
+    markers = [Marker(axis="y", value=THRESHOLD, label="0.143", role="limit"), *reported_marker(m.reported_resolution)]
     if m.resolution.interval is not None:
         low, high = m.resolution.interval
         markers.append(Marker(axis="x", value=1.0 / high, end=1.0 / low, label="95 % interval"))
@@ -537,7 +531,6 @@ def _family_figure(m: GlobalResolutionMeasurement) -> IntervalFigure:
                 role="data",
             )
         )
-    reported = m.reported_resolution
     return IntervalFigure(
         key="masks",
         title="What the choice of the mask does to the resolution",
@@ -546,9 +539,7 @@ def _family_figure(m: GlobalResolutionMeasurement) -> IntervalFigure:
         alt_text=f"Resolution inside {len(m.family)} masks with their intervals.",
         rows=tuple(rows),
         x_label="Resolution (Å)",
-        markers=()
-        if reported is None
-        else (Marker(axis="x", value=reported, label=f"reported {reported:.3g} Å", role="reported"),),
+        markers=reported_marker(m.reported_resolution, power=1),
     )
 
 
@@ -585,7 +576,7 @@ def _ssnr_figure(m: GlobalResolutionMeasurement) -> CurveFigure:
         y_scale="log",
         markers=(
             Marker(axis="y", value=2 * THRESHOLD / (1 - THRESHOLD), label="FSC 0.143", role="limit"),
-            *_reported(m),
+            *reported_marker(m.reported_resolution),
         ),
     )
 
@@ -615,5 +606,8 @@ def _residual_figure(m: GlobalResolutionMeasurement) -> CurveFigure:
         x_label="Frequency (1/Å)",
         y_label="Phase residual (degrees)",
         x_scale="inverse",
-        markers=(Marker(axis="y", value=RESIDUAL_0143, label="94.8°", role="limit"), *_reported(m)),
+        markers=(
+            Marker(axis="y", value=RESIDUAL_0143, label="94.8°", role="limit"),
+            *reported_marker(m.reported_resolution),
+        ),
     )

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.level_1.direction_figures import direction_text, projected_directions, sphere_figure
 from veritem.checks.local_figures import coloured_slices
+from veritem.checks.markers import reported_marker
 from veritem.derived.local_directional import LocalDirectional, logarithms
 from veritem.errors import Inconclusive
 from veritem.numerics.directions import (
@@ -399,16 +400,7 @@ class LocalDirectionalResolution(Check):
         seen = np.isfinite(disc[..., 0])
         values = np.full(disc.shape[:2], np.nan)
         values[seen] = np.exp(evaluate_even(m.pattern.coefficients, disc[seen]))
-        marker = []
-        if m.reported_resolution is not None:
-            marker.append(
-                Marker(
-                    axis="y",
-                    value=m.reported_resolution,
-                    label=f"reported {m.reported_resolution:.3g} Å",
-                    role="reported",
-                )
-            )
+        marker = reported_marker(m.reported_resolution, power=1, axis="y")
         local_span = _local_extremes(m.coefficients)
         part = m.local.part
         return [

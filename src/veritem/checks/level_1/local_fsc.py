@@ -10,10 +10,15 @@ import numpy as np
 
 from veritem.checks.base import MapOutput
 from veritem.checks.level_1.local_resolution import (
+    SAID,
+    TOO_MANY,
     LocalResolutionCheck,
     LocalResolutionMeasurement,
+    filtered_caveat,
     local_resolution_criteria,
+    resolved_to_the_end,
 )
+from veritem.checks.markers import reported_marker
 from veritem.derived.local_fsc import NARROWEST_WINDOW, LocalFscResolution
 from veritem.derived.masks import ContourLevel
 from veritem.errors import Inconclusive
@@ -23,8 +28,6 @@ from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Se
 
 MEASURES = "local resolution by FSC"
 TOLERANCE = 1.0
-# Shares of the particle, in %, whose curves never fall: above the first it is said, above the second nothing is judged.
-SAID, TOO_MANY = 1.0, 50.0
 WINDOWS = 1.5  # of its size that the particle must hold
 
 
@@ -77,7 +80,6 @@ class LocalFsc(LocalResolutionCheck):
     code = "1.c"
     title = "Local resolution: local FSC"
     measures = MEASURES
-    tolerance = TOLERANCE
     criteria: ClassVar = local_resolution_criteria(
         MEASURES,
         TOLERANCE,
@@ -116,7 +118,8 @@ class LocalFsc(LocalResolutionCheck):
                 f"{WINDOWS:g} windows the correlation of noise in one is as large as that of signal."
             )
         caveats, undecided = [], ""
-        beyond = 100.0 * float(local.extra["open_end"][known].mean()) if known.any() else 0.0
+        end = resolved_to_the_end(local, local.extra["open_end"] > 0, "frequency searched")
+        beyond = float(end.value or 0.0)
         if beyond > SAID:
             caveats.append(
                 f"In {beyond:.0f} % of the particle the half maps agree up to {local.finest:.3g} Å, where the search "
@@ -128,9 +131,7 @@ class LocalFsc(LocalResolutionCheck):
                 f"{local.finest:.3g} Å: the halves are the same map, or their pixels are too coarse"
             )
         assert local.curves is not None
-        held = 1.0 / local.curves.limit
-        if held > 1.1 * 2.0 * local.part.pixel_size:
-            caveats.append(f"The half maps hold nothing finer than {held:.3g} Å: they were low-pass filtered there.")
+        caveats += filtered_caveat(1.0 / local.curves.limit, local.part.pixel_size)
         shared = self.measured(local, reported_resolution, view_map, contour_level, seed, tuple(caveats))
         half = local.extra["fsc_0.5"][known]
         return LocalFscMeasurement(
@@ -141,13 +142,7 @@ class LocalFsc(LocalResolutionCheck):
                 unit="Å",
                 note="the level that other programs for local FSC use",
             ),
-            beyond=Quantity(
-                label="Part of the particle resolved to the finest frequency searched, or better",
-                value=beyond if known.any() else None,
-                unit="%",
-                digits=2,
-                note=f"{local.finest:.3g} Å",
-            ),
+            beyond=end,
             undecided=undecided,
             found=local,
         )
@@ -161,16 +156,10 @@ class LocalFsc(LocalResolutionCheck):
         assert curves is not None
         f = tuple(float(v) for v in curves.frequency)
         low, middle, high = (tuple(float(v) for v in column) for column in curves.percentiles.T)
-        markers = [Marker(axis="y", value=THRESHOLD, label="0.143", role="limit")]
-        if m.reported_resolution is not None:
-            markers.append(
-                Marker(
-                    axis="x",
-                    value=1.0 / m.reported_resolution,
-                    label=f"reported {m.reported_resolution:.3g} Å",
-                    role="reported",
-                )
-            )
+        markers = [
+            Marker(axis="y", value=THRESHOLD, label="0.143", role="limit"),
+            *reported_marker(m.reported_resolution),
+        ]
         return CurveFigure(
             key="curves",
             title="FSC around single places of the particle",

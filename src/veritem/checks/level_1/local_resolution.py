@@ -10,16 +10,20 @@ from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion, MapOutput
 from veritem.checks.local_figures import coloured_slices, coloured_surface, local_histogram, on_view
+from veritem.checks.markers import reported_marker
 from veritem.derived.local_resolution import LocalResolution
 from veritem.derived.masks import ContourLevel
 from veritem.errors import Inconclusive
 from veritem.numerics.density_map import DensityMap
 from veritem.numerics.local import block_inflation, block_labels, bootstrap_quantile
-from veritem.results import DerivedMap, Figure, Marker, Quantity, format_number
+from veritem.results import DerivedMap, Figure, Quantity, format_number
 
 BLOCK = 2.5  # windows: cubes of the bootstrap
 LEAST_BLOCKS = 8
 LEAST_DETERMINABLE = 70.0  # % of the particle
+# Shares of the particle, in %, that are resolved to the end of the search: above the first it is said, above the second
+# nothing is judged.
+SAID, TOO_MANY = 1.0, 50.0
 QUANTILES = {"finest": 0.05, "median": 0.5, "quartile": 0.75, "coarsest": 0.95}
 
 
@@ -45,15 +49,12 @@ class LocalResolutionMeasurement:
 class LocalResolutionCheck(Check):
     """The base of 1.c, 1.d and 1.e. A subclass sets the class variables and hands its `LocalResolution` to `measured`.
 
-    tolerance: by how much the best 5 % may lie beyond the reported resolution, as a ratio, before it is a warning;
-        what the method's own bias and scatter on sound, uniform pairs take.
     measures: what the values are, for labels, e.g. "local resolution by FSC".
     """
 
     level = "1"
     needs: ClassVar[tuple[str, ...]] = ("half_maps",)
     measures: ClassVar[str] = "local resolution"
-    tolerance: ClassVar[float] = 1.0
     palette: ClassVar[str] = "viridis_r"
 
     def measured(
@@ -190,15 +191,8 @@ class LocalResolutionCheck(Check):
                 "band around the median is its 95 % interval. The reported resolution should lie among the finer "
                 "values: no part of a map can be better than what its half maps agree on.",
             )
-            if m.reported_resolution is not None:
-                reported = Marker(
-                    axis="x",
-                    value=m.reported_resolution,
-                    label=f"reported {m.reported_resolution:.3g} Å",
-                    role="reported",
-                )
-                histogram = histogram.model_copy(update={"markers": (*histogram.markers, reported)})
-            figures.append(histogram)
+            reported = reported_marker(m.reported_resolution, power=1)
+            figures.append(histogram.model_copy(update={"markers": (*histogram.markers, *reported)}))
         figures.append(
             coloured_slices(
                 "slices",
@@ -257,10 +251,34 @@ class LocalResolutionCheck(Check):
         return f"local_resolution_{cls.__name__.lower()}"
 
 
+def resolved_to_the_end(local: LocalResolution, at_the_end: NDArray[np.bool_], searched: str) -> Quantity:
+    """The part of the particle, in %, whose values stand for `local.finest` or better.
+
+    at_the_end: (voxels,). searched: what the search goes through, e.g. "wavelength searched".
+    """
+    known = local.determinable
+    return Quantity(
+        label=f"Part of the particle resolved to the finest {searched}, or better",
+        value=100.0 * float(at_the_end[known].mean()) if known.any() else None,
+        unit="%",
+        digits=2,
+        note=f"{local.finest:.3g} Å",
+    )
+
+
+def filtered_caveat(held: float, pixel_size: float) -> tuple[str, ...]:
+    """That the half maps end before their grid does. held: Å, beyond which they hold nothing. pixel_size: Å."""
+    if held <= 1.1 * 2.0 * pixel_size:
+        return ()
+    return (f"The half maps hold nothing finer than {held:.3g} Å: they were low-pass filtered there.",)
+
+
 def local_resolution_criteria(measures: str, tolerance: float, because: str) -> tuple[Criterion, ...]:
     """The two criteria of every method.
 
-    tolerance: see `LocalResolutionCheck`. because: why this tolerance, with the figures it was measured by.
+    tolerance: by how much the best 5 % may lie beyond the reported resolution, as a ratio, before it is a warning; what
+        the method's own bias and scatter on sound, uniform pairs take.
+    because: why this tolerance, with the figures it was measured by.
     """
     return (
         Criterion(

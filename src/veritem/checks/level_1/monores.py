@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from veritem.checks.level_1.local_resolution import (
+    SAID,
+    TOO_MANY,
     LocalResolutionCheck,
     LocalResolutionMeasurement,
     local_resolution_criteria,
+    resolved_to_the_end,
 )
+from veritem.checks.markers import reported_marker
 from veritem.derived.masks import ContourLevel
 from veritem.derived.monores import MonogenicResolution
 from veritem.numerics.density_map import DensityMap
@@ -17,9 +21,6 @@ from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Se
 
 MEASURES = "local resolution by MonoRes"
 TOLERANCE = 1.05
-# Shares of the particle, in %, that stand out to the end of the search: above the first it is said, above the second
-# nothing is judged.
-SAID, TOO_MANY = 1.0, 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,6 @@ class MonoRes(LocalResolutionCheck):
     code = "1.e"
     title = "Local resolution: MonoRes"
     measures = MEASURES
-    tolerance = TOLERANCE
     criteria: ClassVar = local_resolution_criteria(
         MEASURES,
         TOLERANCE,
@@ -100,9 +100,9 @@ class MonoRes(LocalResolutionCheck):
     ) -> MonoResMeasurement:
         """Quantiles of the local values. Raises Inconclusive when the particle is too small for intervals."""
         local = monores
-        known = local.determinable
         caveats, undecided = [], ""
-        beyond = 100.0 * float(local.at_the_end[known].mean()) if known.any() else 0.0
+        end = resolved_to_the_end(local, local.at_the_end, "wavelength searched")
+        beyond = float(end.value or 0.0)
         if beyond > SAID:
             caveats.append(
                 f"{beyond:.0f} % of the particle stands out from noise up to {local.finest:.3g} Å, where the search "
@@ -118,13 +118,7 @@ class MonoRes(LocalResolutionCheck):
         shared = self.measured(local, reported_resolution, view_map, contour_level, seed, tuple(caveats))
         return MonoResMeasurement(
             **vars(shared),
-            beyond=Quantity(
-                label="Part of the particle resolved to the finest wavelength searched, or better",
-                value=beyond if known.any() else None,
-                unit="%",
-                digits=2,
-                note=f"{local.finest:.3g} Å",
-            ),
+            beyond=end,
             undecided=undecided,
             found=local,
         )
@@ -138,16 +132,10 @@ class MonoRes(LocalResolutionCheck):
         assert profile is not None
         f = tuple(float(v) for v in profile.frequency)
         low, middle, high = (tuple(float(v) for v in column) for column in profile.percentiles.T)
-        markers = [Marker(axis="y", value=1.0, label="threshold", role="limit")]
-        if m.reported_resolution is not None:
-            markers.append(
-                Marker(
-                    axis="x",
-                    value=1.0 / m.reported_resolution,
-                    label=f"reported {m.reported_resolution:.3g} Å",
-                    role="reported",
-                )
-            )
+        markers = [
+            Marker(axis="y", value=1.0, label="threshold", role="limit"),
+            *reported_marker(m.reported_resolution),
+        ]
         return CurveFigure(
             key="profile",
             title="How far single places stand out from noise",

@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from veritem.checks.level_1.local_resolution import (
+    SAID,
+    TOO_MANY,
     LocalResolutionCheck,
     LocalResolutionMeasurement,
+    filtered_caveat,
     local_resolution_criteria,
+    resolved_to_the_end,
 )
+from veritem.checks.markers import reported_marker
 from veritem.derived.masks import ContourLevel
 from veritem.derived.resmap import FALSE_DISCOVERIES, WaveResolution
 from veritem.numerics.density_map import DensityMap
-from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Series, format_number
+from veritem.results import CurveFigure, Figure, Quantity, Reference, Series, format_number
 
 MEASURES = "local resolution by ResMap"
 TOLERANCE = 1.25
@@ -23,9 +28,6 @@ BECAUSE = (
     "interval at most 1.07 times; on 25 of which a mask held fewer than 5000 voxels, up to 7.5 Å, it was at most 1.23 "
     "times. A warning needs the whole interval beyond"
 )
-# Shares of the particle, in %, that are given the finest scale: above the first it is said, above the second nothing is
-# judged.
-SAID, TOO_MANY = 1.0, 50.0
 HISTOGRAM = (
     "How often each value occurs among the voxels of the particle where it is determinable. The band around the "
     "median is its 95 % interval. Detection at one place takes about as much signal as FSC 0.5: the reported "
@@ -87,7 +89,6 @@ class ResMap(LocalResolutionCheck):
     code = "1.d"
     title = "Local resolution: ResMap"
     measures = MEASURES
-    tolerance = TOLERANCE
     criteria: ClassVar = local_resolution_criteria(MEASURES, TOLERANCE, BECAUSE)
     references = (
         Reference(
@@ -117,9 +118,9 @@ class ResMap(LocalResolutionCheck):
     ) -> ResMapMeasurement:
         """Quantiles of the local values. Raises Inconclusive when the particle is too small for intervals."""
         local = resmap
-        known = local.determinable
         caveats, undecided = [], ""
-        beyond = 100.0 * float((local.resolution[known] <= 1.001 * local.finest).mean()) if known.any() else 0.0
+        end = resolved_to_the_end(local, local.resolution <= 1.001 * local.finest, "wavelength tested")
+        beyond = float(end.value or 0.0)
         if beyond > SAID:
             caveats.append(
                 f"In {beyond:.0f} % of the particle waves of {local.finest:.3g} Å stand out, the finest that were "
@@ -130,10 +131,7 @@ class ResMap(LocalResolutionCheck):
                 f"In {beyond:.0f} % of the particle the finest waves that were looked for stand out "
                 f"({local.finest:.3g} Å): the halves share their noise, or their pixels are too coarse"
             )
-        if local.held > 1.1 * 2.0 * local.part.pixel_size:
-            caveats.append(
-                f"The half maps hold nothing finer than {local.held:.3g} Å: they were low-pass filtered there."
-            )
+        caveats += filtered_caveat(local.held, local.part.pixel_size)
         shared = self.measured(local, reported_resolution, view_map, contour_level, seed, tuple(caveats))
         tested = local.wavelengths
         rank = shared.reported_rank.model_copy(
@@ -146,13 +144,7 @@ class ResMap(LocalResolutionCheck):
                 value=tested.size,
                 note=f"from {tested[0]:.3g} to {tested[-1]:.3g} Å, each {tested[1] / tested[0]:.3g} times the last",
             ),
-            beyond=Quantity(
-                label="Part of the particle resolved to the finest wavelength tested, or better",
-                value=beyond if known.any() else None,
-                unit="%",
-                digits=2,
-                note=f"{local.finest:.3g} Å",
-            ),
+            beyond=end,
             limit=Quantity(
                 label="p-value that is significant for one voxel and scale",
                 value=local.limit,
@@ -188,16 +180,6 @@ class ResMap(LocalResolutionCheck):
         signal, noise = (
             tuple(float(100.0 * s) for s in shares[::-1]) for shares in (found.significant, found.significant_noise)
         )
-        markers = []
-        if m.reported_resolution is not None:
-            markers.append(
-                Marker(
-                    axis="x",
-                    value=1.0 / m.reported_resolution,
-                    label=f"reported {m.reported_resolution:.3g} Å",
-                    role="reported",
-                )
-            )
         return CurveFigure(
             key="shares",
             title="Where waves of each length stand out",
@@ -212,5 +194,5 @@ class ResMap(LocalResolutionCheck):
             x_label="Spatial frequency (1/Å)",
             y_label="Part of the particle (%)",
             x_scale="inverse",
-            markers=tuple(markers),
+            markers=reported_marker(m.reported_resolution),
         )

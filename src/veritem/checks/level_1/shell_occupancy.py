@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from veritem.checks.base import Check, Criterion
 from veritem.checks.level_1.direction_figures import direction_text, projected_directions, sphere_figure
+from veritem.checks.markers import reported_marker
 from veritem.derived.directional_fsc import DirectionalCorrelation, axis_of, best_and_worst
 from veritem.numerics.directions import angle_between, evaluate_even, even_harmonics, hemisphere, tilt_and_azimuth
 from veritem.results import CurveFigure, Figure, Marker, Quantity, Reference, Series, format_number
@@ -257,11 +258,7 @@ def _occupancy_figure(m: ShellOccupancyMeasurement) -> CurveFigure:
     markers = [Marker(axis="y", value=0.5, label="0.5", role="note")]
     ends = d.found.occupancy_shells[0, [0, 2]] * d.shell_width
     markers.append(Marker(axis="x", value=float(ends[0]), end=float(ends[1]), label="FSO 0.9 to 0.1"))
-    if m.reported_resolution is not None:
-        frequency = 1.0 / m.reported_resolution
-        markers.append(
-            Marker(axis="x", value=frequency, label=f"reported {m.reported_resolution:.3g} Å", role="reported")
-        )
+    markers += reported_marker(m.reported_resolution)
     return CurveFigure(
         key="occupancy",
         title="Fourier shell occupancy",

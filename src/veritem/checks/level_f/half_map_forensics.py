@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from veritem.checks.base import Check, Criterion, judge, quantities_of
+from veritem.checks.markers import reported_marker
 from veritem.derived.forensics import AGREES, NAMED_BY, Estimate, HalfMapEvidence, Lay, particle_shaped
 from veritem.derived.masks import ContourLevel
 from veritem.numerics.density_map import DensityMap
@@ -698,26 +699,13 @@ def _named(key: str, m: HalfMapForensicsMeasurement) -> str:
 # --------------------------------------------------------------------------- figures
 
 
-def _reported(m: HalfMapForensicsMeasurement) -> tuple[Marker, ...]:
-    if m.reported_resolution is None:
-        return ()
-    return (
-        Marker(
-            axis="x",
-            value=1.0 / m.reported_resolution,
-            label=f"reported {m.reported_resolution:.3g} Å",
-            role="reported",
-        ),
-    )
-
-
 def _spectrum_figure(m: HalfMapForensicsMeasurement) -> CurveFigure:
     e = m.evidence
     assert e.spectrum is not None
     use = (e.spectrum.frequency > 0) & (e.spectrum.radial > 0)
     x, y = e.spectrum.frequency[use], e.spectrum.radial[use]
     level = float(np.median(y[y > 1e-4 * y.max()]))
-    markers = list(_reported(m))
+    markers = list(reported_marker(m.reported_resolution))
     for end, what in ((e.end, "low-pass"), (e.grid_end, "end of the grid")):
         if end is not None:
             markers.append(
@@ -789,7 +777,10 @@ def _solvent_figure(m: HalfMapForensicsMeasurement) -> CurveFigure:
         x_label="Frequency (1/Å)",
         y_label="FSC",
         x_scale="inverse",
-        markers=(Marker(axis="y", value=LARGEST_CORRELATION, label="limit 0.05", role="limit"), *_reported(m)),
+        markers=(
+            Marker(axis="y", value=LARGEST_CORRELATION, label="limit 0.05", role="limit"),
+            *reported_marker(m.reported_resolution),
+        ),
     )
 
 
