@@ -23,12 +23,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from level_1_rates import inputs_of
 
 from veritem._version import __version__
 from veritem.checks.base import judge
 from veritem.checks.level_f.half_map_forensics import HalfMapForensics
-from veritem.numerics.density_map import DensityMap, HalfMaps
-from veritem.numerics.device import CPU
+from veritem.numerics.density_map import DensityMap
 from veritem.numerics.distance import signed_distance
 from veritem.numerics.masks import raised_cosine_edge
 from veritem.numerics.statistics import binomial_interval
@@ -140,17 +140,7 @@ def faulty_base(trial: int) -> tuple[SimulatedMap, float]:
 
 def evaluate(simulated: SimulatedMap, symmetry: str, resolution: float | None, seed: int) -> dict[str, object]:
     check = HalfMapForensics()
-    known = {
-        "density_map": simulated.density_map,
-        "half_maps": HalfMaps(simulated.half_1, simulated.half_2),
-        "given_contour_level": simulated.truth.contour_level,
-        "reported_resolution": resolution,
-        "molecular_weight": simulated.truth.molecular_weight,
-        "symmetry": symmetry,
-        "seed": seed,
-        "threads": 1,
-        "device": CPU,
-    }
+    known = inputs_of(simulated, simulated.truth.contour_level, resolution, seed, symmetry)
     runner = Runner(make_plan((), known), known, {})
     measurement = check.measure(**{name: runner.value(name) for name in check.uses()})
     verdict = judge(check, measurement)

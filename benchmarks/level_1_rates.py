@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -148,21 +149,28 @@ def usual_resolution(simulated: SimulatedMap) -> float:
     return round(crossing if crossing is not None else truth.resolution, 2)
 
 
-def judged(
-    simulated: SimulatedMap, said: dict[str, float], seed: int, checks: tuple[type[Check], ...] | None = None
-) -> tuple[CheckResult, ...]:
-    """Run the checks of half maps as a run does, in memory."""
-    values = {
+def inputs_of(
+    simulated: SimulatedMap, contour_level: float, resolution: float | None, seed: int, symmetry: str = "C1"
+) -> dict[str, Any]:
+    """A simulated pair by the names of the inputs of a run."""
+    return {
         "density_map": simulated.density_map,
         "half_maps": HalfMaps(simulated.half_1, simulated.half_2),
-        "given_contour_level": said["contour_level"],
-        "reported_resolution": said["resolution"],
+        "given_contour_level": contour_level,
+        "reported_resolution": resolution,
         "molecular_weight": simulated.truth.molecular_weight,
-        "symmetry": "C1",
+        "symmetry": symmetry,
         "seed": seed,
         "threads": 1,
         "device": CPU,
     }
+
+
+def judged(
+    simulated: SimulatedMap, said: dict[str, float], seed: int, checks: tuple[type[Check], ...] | None = None
+) -> tuple[CheckResult, ...]:
+    """Run the checks of half maps as a run does, in memory."""
+    values = inputs_of(simulated, said["contour_level"], said["resolution"], seed)
     return Runner(make_plan(checks or half_map_checks(), values), values, dict.fromkeys(values, "")).run()
 
 

@@ -25,7 +25,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from level_1_rates import half_map_checks, sound_pair, usual_decay, weighted_by_fsc
+from level_1_rates import half_map_checks, inputs_of, sound_pair, usual_decay, weighted_by_fsc
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
@@ -33,8 +33,7 @@ from scipy.stats import spearmanr
 from veritem.checks.base import Check, judge, quantities_of
 from veritem.checks.level_1.local_resolution import LocalResolutionCheck
 from veritem.errors import Inconclusive, NotApplicable
-from veritem.numerics.density_map import DensityMap, HalfMaps
-from veritem.numerics.device import CPU
+from veritem.numerics.density_map import DensityMap
 from veritem.numerics.directions import hemisphere
 from veritem.numerics.fourier import frequency_grid, irfftn, rfftn
 from veritem.numerics.shells import power, shell_means
@@ -99,17 +98,7 @@ class Values:
     """Inputs and derived values of a pair by name, as in a run."""
 
     def __init__(self, simulated: SimulatedMap, level: float, resolution: float | None, seed: int) -> None:
-        self.known = {
-            "density_map": simulated.density_map,
-            "half_maps": HalfMaps(simulated.half_1, simulated.half_2),
-            "given_contour_level": level,
-            "reported_resolution": resolution,
-            "molecular_weight": simulated.truth.molecular_weight,
-            "symmetry": "C1",
-            "seed": seed,
-            "threads": 1,
-            "device": CPU,
-        }
+        self.known = inputs_of(simulated, level, resolution, seed)
         self._runner = Runner(make_plan((), self.known), self.known, {})
 
     def __getitem__(self, name: str) -> Any:
